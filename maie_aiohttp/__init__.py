@@ -1,0 +1,1 @@
+"""Audio intake server of MAIE, the Modular Audio Intelligence Engine."""

@@ -1,0 +1,138 @@
+"""The composition root: every part is built, wired, started and stopped here, and only here."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import warnings
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from itertools import groupby
+
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
+from aiohttp.web_routedef import RouteDef
+
+from maie_aiohttp import middlewares, pages, protocols
+from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE, LIMITS, STORE
+from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.drain import Drain
+from maie_aiohttp.formats import FORMATS, OPTIONAL
+from maie_aiohttp.inspector import Inspector
+from maie_aiohttp.intake import Intake, Rules
+from maie_aiohttp.problems import http_answer
+from maie_aiohttp.reconcile import audit, recover
+from maie_aiohttp.settings import ConfigurationError, Settings
+from maie_aiohttp.stores.blocks import BlockBudget
+from maie_aiohttp.stores.disk import DiskStore
+from maie_aiohttp.stores.folder import DataFolder
+from maie_aiohttp.stores.space import Reserve
+
+
+def build(settings: Settings) -> web.Application:
+    """The whole application. Its parts start with it and stop with it. Raises `ConfigurationError`."""
+    rules = Rules(settings.limits.max_size, _enabled(settings.audio.extra_formats))
+    app = web.Application(middlewares=[middlewares.identify, middlewares.report])
+    app.on_response_prepare.append(middlewares.finish_headers)
+    app[LIMITS] = settings.limits
+    app[DRAIN] = Drain()
+
+    async def parts(app: web.Application) -> AsyncIterator[None]:
+        async with running(settings, rules) as intake:
+            app[INTAKE], app[STORE], app[CATALOG] = intake, intake.store, intake.catalog
+            with _auditing(intake):
+                yield
+
+    app.cleanup_ctx.append(parts)
+    _add_routes(app, (*protocols.ROUTES, *pages.ROUTES))
+    _silence_form_warnings()
+    return app
+
+
+@asynccontextmanager
+async def running(settings: Settings, rules: Rules) -> AsyncIterator[Intake]:
+    """Everything below HTTP, started and reconciled. Raises `StorageFailed` if it cannot start."""
+    raise_descriptor_limit()
+    async with AsyncExitStack() as stack:
+        folder = DataFolder(settings.storage.folder)
+        stack.callback(folder.close)
+        folder.open()
+        store = _store(settings, folder)
+        stack.callback(store.close)
+        catalog = await SqlCatalog.open(settings.catalog.url or f"sqlite+aiosqlite:///{folder.root}/catalog.sqlite")
+        stack.push_async_callback(catalog.close)
+        await recover(store, catalog)
+        inspector = _inspector(settings)
+        stack.push_async_callback(inspector.stop)
+        await inspector.start()
+        yield Intake(store, catalog, inspector, rules)
+
+
+def raise_descriptor_limit() -> None:
+    """Take as many file descriptors as the system gives without asking: every upload needs two."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS names a hard limit that it does not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _enabled(extra: Iterable[str]) -> frozenset[str]:
+    unknown = sorted(set(extra) - OPTIONAL)
+    if unknown:
+        raise ConfigurationError(
+            f"audio.extra_formats: no such format: {', '.join(unknown)}; there are {', '.join(sorted(OPTIONAL))}"
+        )
+    return frozenset({format.name for format in FORMATS if format.core}.union(extra))
+
+
+def _store(settings: Settings, folder: DataFolder) -> DiskStore:
+    storage = settings.storage
+    return DiskStore(
+        folder,
+        BlockBudget(largest=storage.block_size, total=storage.block_budget),
+        Reserve(storage.reserve, storage.reserve_ratio),
+        threads=storage.write_threads,
+    )
+
+
+def _inspector(settings: Settings) -> Inspector:
+    limits = settings.inspector
+    return Inspector(workers=limits.workers, timeout=limits.timeout, memory=limits.memory)
+
+
+@contextmanager
+def _auditing(intake: Intake) -> Iterator[None]:
+    """The audit goes on beside the first requests, however long it takes."""
+    task = asyncio.create_task(audit(intake.store, intake.catalog))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _add_routes(app: web.Application, routes: Iterable[RouteDef]) -> None:
+    """Every route, and for each path and for all others an answer that is ours, given before `100 Continue`."""
+    app.add_routes(routes)
+    for path, group in groupby(sorted(routes, key=_path), key=_path):
+        _refuse_rest(app, path, 405, {"Allow": ", ".join(_methods(group))})
+    _refuse_rest(app, "/{rest:.*}", 404, {})
+
+
+def _path(route: RouteDef) -> str:
+    return route.path
+
+
+def _methods(routes: Iterable[RouteDef]) -> list[str]:
+    methods = {route.method for route in routes}
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+
+def _refuse_rest(app: web.Application, path: str, status: int, headers: dict[str, str]) -> None:
+    async def refuse(request: web.Request) -> web.Response:
+        return http_answer(request, status, headers)
+
+    app.router.add_route("*", path, refuse, expect_handler=refuse)
+
+
+def _silence_form_warnings() -> None:
+    """A form that cannot be read is answered with 400; a warning on the server's terminal helps nobody."""
+    for category in (BadContentDispositionHeader, BadContentDispositionParam):
+        warnings.simplefilter("ignore", category)

@@ -1,0 +1,149 @@
+"""A SQL database as the catalog: SQLite unless the settings name another.
+
+Writes go through one connection, in transactions shared by whatever waits for them; reads have connections of their
+own and never wait for a write (SQLite's WAL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, Select, delete, event, insert, select, tuple_, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from maie_aiohttp.catalogs.rows import outbox_row, to_microseconds, to_upload, upload_row
+from maie_aiohttp.catalogs.schema import outbox, uploads
+from maie_aiohttp.catalogs.upgrade import upgrade
+from maie_aiohttp.concurrency import Batch, Outcomes
+from maie_aiohttp.errors import Busy, IntakeError, NotFound, StorageFailed, StorageFull
+from maie_aiohttp.model import Position, Status, Upload, sources
+
+Write = Callable[[AsyncConnection], Awaitable[None]]
+"""One change; runs inside a transaction that others may share."""
+
+
+class SqlCatalog:
+    """See `interfaces.Catalog`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._writes = Batch(self._commit)
+        self._writer: AsyncConnection | None = None
+
+    @classmethod
+    async def open(cls, url: str) -> SqlCatalog:
+        """Connect and bring the schema up to date. Raises `StorageFailed`."""
+        engine = create_async_engine(url)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine.sync_engine, "connect", _configure_sqlite)
+        catalog = cls(engine)
+        with translated():
+            catalog._writer = await engine.connect()
+            async with catalog._writer.begin():
+                if engine.dialect.name == "sqlite":
+                    await catalog._writer.exec_driver_sql("BEGIN IMMEDIATE")
+                await catalog._writer.run_sync(upgrade)
+        return catalog
+
+    async def close(self) -> None:
+        """End the connections."""
+        if self._writer is not None:
+            await self._writer.close()
+        await self._engine.dispose()
+
+    async def settle(self, uploads: Sequence[Upload]) -> None:
+        await self._writes.submit(partial(_settle, settled=uploads))
+
+    async def move(self, id: UUID, status: Status) -> None:
+        await self._writes.submit(partial(_move, id=id, status=status))
+
+    async def remove(self, id: UUID) -> None:
+        await self._writes.submit(partial(_remove, id=id))
+
+    async def get(self, id: UUID) -> Upload:
+        rows = await self._read(select(uploads).where(uploads.c.id == id))
+        if not rows:
+            raise NotFound("There is no such upload.")
+        return to_upload(rows[0])
+
+    async def list(self, limit: int, *, status: Status | None, after: Position | None) -> Sequence[Upload]:
+        newest = select(uploads).order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
+        if status is not None:
+            newest = newest.where(uploads.c.status == status.value)
+        if after is not None:
+            place = (to_microseconds(after.created_at), after.id)
+            newest = newest.where(tuple_(uploads.c.created_at, uploads.c.id) < place)
+        return [to_upload(row) for row in await self._read(newest)]
+
+    async def known(self, ids: Collection[UUID]) -> frozenset[UUID]:
+        rows = await self._read(select(uploads.c.id).where(uploads.c.id.in_(ids)))
+        return frozenset(row[uploads.c.id] for row in rows)
+
+    async def _read(self, query: Select[Any]) -> Sequence[RowMapping]:
+        with translated():
+            async with self._engine.connect() as connection:
+                rows: Sequence[RowMapping] = (await connection.execute(query)).mappings().all()
+                return rows
+
+    async def _commit(self, writes: Sequence[Write]) -> Outcomes:
+        """One transaction for all; if that fails, one for each, so that a bad write costs no other."""
+        try:
+            await self._transaction(writes)
+        except IntakeError as error:
+            if len(writes) == 1:
+                return [error]
+            return [(await self._commit([write]))[0] for write in writes]
+        return [None] * len(writes)
+
+    async def _transaction(self, writes: Sequence[Write]) -> None:
+        assert self._writer is not None, "the catalog is not open"  # noqa: S101 - a slip of ours, not of a user
+        with translated():
+            async with self._writer.begin():
+                for write in writes:
+                    await write(self._writer)
+
+
+async def _settle(connection: AsyncConnection, settled: Sequence[Upload]) -> None:
+    await connection.execute(insert(uploads), [upload_row(upload) for upload in settled])
+    await connection.execute(insert(outbox), [outbox_row(upload) for upload in settled])
+
+
+async def _move(connection: AsyncConnection, id: UUID, status: Status) -> None:
+    allowed = uploads.c.status.in_([source.value for source in sources(status)])
+    await connection.execute(update(uploads).where(uploads.c.id == id, allowed).values(status=status.value))
+
+
+async def _remove(connection: AsyncConnection, id: UUID) -> None:
+    removed = await connection.execute(delete(uploads).where(uploads.c.id == id))
+    if removed.rowcount == 0:
+        raise NotFound("There is no such upload.")
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    """WAL with `synchronous=FULL` lost none of 20 commits in a power cut; NORMAL lost all of them."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """SQLAlchemy's errors as the product's own."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise _translation(str(error)) from error
+
+
+def _translation(message: str) -> IntakeError:
+    if "database or disk is full" in message:
+        return StorageFull("There is no room for the record of this upload.")
+    if "database is locked" in message:
+        return Busy("The catalog is locked by another program.")
+    return StorageFailed("The catalog does not work at the moment.")

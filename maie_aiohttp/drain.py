@@ -1,0 +1,72 @@
+"""Stopping without losing uploads. aiohttp's own shutdown drops all input first, so that no upload under way could
+ever end; this one refuses new work, lets what runs finish, and tells the rest to come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from maie_aiohttp.errors import Draining, IntakeError
+
+
+class Interruptible(Protocol):
+    """A body that is being read."""
+
+    def interrupt(self, error: IntakeError) -> None:
+        """Make whoever waits for its next byte, now or later, get `error` instead."""
+        ...
+
+
+class Drain:
+    """Counts the uploads that run, and ends them when their time is up."""
+
+    def __init__(self) -> None:
+        self._running: set[Interruptible] = set()
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def check(self) -> None:
+        """Raises `Draining` when the server is stopping."""
+        if self._draining:
+            raise _stopping()
+
+    @contextmanager
+    def upload(self, body: Interruptible) -> Iterator[None]:
+        """Counts one upload while it runs. Raises `Draining`, at once or from its next read."""
+        self.check()
+        self._running.add(body)
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._running.discard(body)
+            if not self._running:
+                self._empty.set()
+
+    async def run(self, patience: float) -> int:
+        """Refuse new uploads and wait `patience` seconds for those that run; then interrupt them, and wait for those
+        that are beyond interrupting, since all their bytes are there. Returns how many still ran."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(patience):
+                await self._empty.wait()
+        except TimeoutError:
+            return await self._interrupt()
+        return 0
+
+    async def _interrupt(self) -> int:
+        late = len(self._running)
+        for body in self._running:
+            body.interrupt(_stopping())
+        await self._empty.wait()
+        return late
+
+
+def _stopping() -> Draining:
+    return Draining("The server is stopping; send the upload again.")

@@ -1,0 +1,74 @@
+"""Header fields, parsed and rendered: no input, no output, no state."""
+
+from __future__ import annotations
+
+import base64
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import cast
+from urllib.parse import quote
+
+import http_sf
+
+from maie_aiohttp.errors import Malformed
+
+ALGORITHMS: Mapping[str, str] = {"sha-256": "sha256", "sha-512": "sha512"}
+"""RFC 9530 names of the active digest algorithms, and what `hashlib` calls them. The deprecated ones are ignored, as
+section 5 of the RFC allows."""
+
+DIGEST_FIELDS = ("Repr-Digest", "Content-Digest")
+"""Both cover the same bytes here: an upload in one request, without content coding, is its representation."""
+
+LONGEST_NAME = 255
+"""Bytes in UTF-8, the limit of common file systems."""
+
+
+def display_name(raw: str | None) -> str | None:
+    """A client's file name, fit for showing: normalised (NFC), without path, control and bidirectional characters,
+    at most 255 bytes. None if nothing is left. It never names a file on disk."""
+    if raw is None:
+        return None
+    known = raw.encode("utf-8", "replace").decode("utf-8")
+    base = re.split(r"[/\\]", unicodedata.normalize("NFC", known))[-1]
+    shown = "".join(character for character in base if unicodedata.category(character)[0] != "C").strip()
+    return shown.encode()[:LONGEST_NAME].decode("utf-8", "ignore") or None
+
+
+def attachment(filename: str | None) -> str:
+    """`Content-Disposition` of a download (RFC 6266), with a plain fallback beside the exact name (RFC 8187)."""
+    if filename is None:
+        return "attachment"
+    plain = re.sub(r'[^ -~]|["\\%]', "_", filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def declared_digests(fields: Iterable[str]) -> Mapping[str, bytes]:
+    """What the values of `Repr-Digest` and `Content-Digest` fields declare (RFC 9530), by `hashlib` name. Raises
+    `Malformed` for values that are no digests, or that contradict each other."""
+    digests: dict[str, bytes] = {}
+    for field in fields:
+        for name, value in _dictionary(field).items():
+            if name in ALGORITHMS and digests.setdefault(ALGORITHMS[name], value) != value:
+                raise Malformed("The digest fields contradict each other.")
+    return digests
+
+
+def repr_digest(sha256: str) -> str:
+    """`Repr-Digest` of a stored upload, from its hexadecimal SHA-256."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+
+
+def _dictionary(field: str) -> Mapping[str, bytes]:
+    try:
+        members = http_sf.parse(field.encode("latin-1"), tltype="dictionary")
+    except (ValueError, UnicodeError):
+        raise Malformed("A digest field is not a dictionary of byte sequences.") from None
+    return {name: _byte_sequence(member) for name, member in cast("Mapping[str, object]", members).items()}
+
+
+def _byte_sequence(member: object) -> bytes:
+    match member:
+        case (bytes(value), _):
+            return value
+    raise Malformed("A digest field is not a dictionary of byte sequences.")

@@ -1,0 +1,175 @@
+"""The story of an upload: admitted, received under the eyes of the checks, inspected, published, recorded.
+
+A `Delivery` is one request and has one outcome: all of its files are settled together, or nothing of them is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+from uuid import UUID, uuid4
+
+import structlog
+
+from maie_aiohttp import formats
+from maie_aiohttp.checks import ArchiveTail, Chain, Digest, SizeLimit, Sniff
+from maie_aiohttp.concurrency import to_its_end
+from maie_aiohttp.errors import Busy, Empty, StorageFailed, StorageFull, TooLarge
+from maie_aiohttp.inspector import Inspector
+from maie_aiohttp.interfaces import Catalog, Store
+from maie_aiohttp.model import Declared, Metadata, Status, Upload
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What this server accepts."""
+
+    max_size: int
+    """Bytes of one request's files together."""
+    formats: Container[str]
+    """Names from `formats.BY_NAME`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A file whose bytes are durable, and what the checks found; nobody knows of it yet."""
+
+    id: UUID
+    locator: str
+    declared: Declared
+    created_at: datetime
+    size: int
+    findings: Mapping[str, str]
+
+    @property
+    def format(self) -> formats.Format:
+        """The accepted format it is in."""
+        return formats.BY_NAME[self.findings["format"]]
+
+
+class Intake:
+    """Opens deliveries, and knows which uploads are on their way."""
+
+    def __init__(self, store: Store, catalog: Catalog, inspector: Inspector, rules: Rules) -> None:
+        self.store = store
+        self.catalog = catalog
+        self.inspector = inspector
+        self.rules = rules
+
+    async def admit(self, declared: Declared) -> None:
+        """Refuse what can be refused before a byte of it is read. Raises `TooLarge`, `Empty`, `NotAudio` and
+        `StorageFull`."""
+        formats.check_name(declared.filename)
+        formats.check_type(declared.media_type)
+        size = declared.at_most or 0
+        if declared.at_most == 0:
+            raise Empty("The upload has no bytes.")
+        if size > self.rules.max_size:
+            raise TooLarge(f"The upload is larger than the {self.rules.max_size} bytes this server accepts.")
+        await self.store.admit(size)
+
+    def delivery(self) -> Delivery:
+        """A new request; use it as an async context manager."""
+        return Delivery(self)
+
+    async def remove(self, id: UUID) -> None:
+        """Delete an upload, durably. Raises `NotFound`.
+
+        The file is taken back to `incoming/` first: whether a crash finds it with its record or without, start-up
+        then knows what was meant (see `reconcile`).
+        """
+        upload = await self.catalog.get(id)
+        mark = self.store.locator_of(id)
+        await self.store.retract(mark, upload.locator)
+        await self.catalog.remove(id)
+        await self.store.discard(mark)
+
+
+class Delivery:
+    """The files of one request. Leaving it unsettled leaves nothing of them on disk."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._store = intake.store
+        self._catalog = intake.catalog
+        self._inspector = intake.inspector
+        self._rules = intake.rules
+        self._limit = SizeLimit(intake.rules.max_size)
+        self._begun: list[str] = []
+        self._received: list[Received] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for locator in self._begun:
+            await self._store.discard(locator)
+
+    async def receive(self, declared: Declared, chunks: AsyncIterator[bytes]) -> None:
+        """Take one file to its end. Raises what is wrong with it as soon as that is known."""
+        id, created_at = uuid4(), datetime.now(UTC)
+        locator = self._store.locator_of(id)
+        checks = Chain([Sniff(self._rules.formats), ArchiveTail(), Digest(declared.digests)])
+        self._begun.append(locator)
+        size = await self._store.append(locator, 0, self._limited(chunks), checks.feed, at_most=declared.at_most)
+        findings = checks.finish()
+        if demuxer := findings["decode"]:
+            await self._inspector.inspect(self._store.path(locator), demuxer)
+        self._received.append(Received(id, locator, declared, created_at, size, findings))
+
+    async def settle(self, metadata: Metadata) -> Sequence[Upload]:
+        """Make everything received part of the catalog; from the return on, it cannot be lost. Once begun it runs to
+        its end, whatever becomes of the request."""
+        return await to_its_end(self._settle(metadata))
+
+    async def _limited(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            self._limit.feed(chunk)
+            yield chunk
+
+    async def _settle(self, metadata: Metadata) -> Sequence[Upload]:
+        try:
+            published = [await self._publish(received) for received in self._received]
+            uploads = [
+                _record(received, locator, metadata)
+                for received, locator in zip(self._received, published, strict=True)
+            ]
+            await self._catalog.settle(uploads)
+        except (StorageFull, Busy):
+            await self._retract()
+            raise
+        except StorageFailed:
+            self._begun.clear()  # Whether the record is there is not known: the marks stay, and start-up decides.
+            raise
+        for upload in uploads:
+            log.info("upload stored", upload=str(upload.id), size=upload.size, format=upload.format)
+        return uploads
+
+    async def _publish(self, received: Received) -> str:
+        return await self._store.publish(received.locator, received.id, received.format.extension)
+
+    async def _retract(self) -> None:
+        for received in self._received:
+            published = await self._store.published(received.id)
+            if published is not None:
+                await self._store.retract(received.locator, published)
+
+
+def _record(received: Received, locator: str, metadata: Metadata) -> Upload:
+    return Upload(
+        id=received.id,
+        status=Status.STORED,
+        filename=received.declared.filename,
+        size=received.size,
+        offset=received.size,
+        media_type=received.format.media_type,
+        format=received.format.name,
+        sha256=received.findings["sha256"],
+        locator=locator,
+        created_at=received.created_at,
+        stored_at=datetime.now(UTC),
+        metadata=metadata,
+    )

@@ -1,0 +1,137 @@
+"""The waist: what intake asks of checks, stores and catalogs. Contracts stand here once; implementations point here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from maie_aiohttp.model import Position, Status, Upload
+
+Chunk = bytes | bytearray
+
+Observe = Callable[[Chunk], None]
+"""Sees every byte of an upload, in order, in pieces of any size; may raise `errors.Rejected`."""
+
+HEAD = 65_536
+"""Bytes on which the verdict on the type falls: a store shows these to `Observe` without gathering more."""
+
+
+class Check(Protocol):
+    """A fold over the bytes of one upload."""
+
+    def feed(self, chunk: Chunk) -> None:
+        """See the next bytes. Raises `errors.Rejected` as soon as they decide against the upload."""
+        ...
+
+    def finish(self) -> Mapping[str, str]:
+        """The upload is complete: what was found out. Raises `errors.Rejected`."""
+        ...
+
+
+class Store(Protocol):
+    """Keeps bytes, and knows nothing of HTTP, formats or states.
+
+    Raises `errors.StorageFull` where there is no room and `errors.StorageFailed` where the medium fails. Locators are
+    strings only the store understands.
+    """
+
+    async def admit(self, size: int) -> None:
+        """Refuse, with `errors.StorageFull`, what would not fit beside the reserve. `size` in bytes."""
+        ...
+
+    async def probe(self) -> None:
+        """Raise what an upload would meet now, if it would fail: after a failure, by trying to write."""
+        ...
+
+    def locator_of(self, id: UUID) -> str:
+        """Where the bytes of this upload stand until they are published; there need not be any yet."""
+        ...
+
+    async def append(
+        self,
+        locator: str,
+        offset: int,
+        chunks: AsyncIterator[bytes],
+        observe: Observe,
+        *,
+        at_most: int | None = None,
+    ) -> int:
+        """Pull `chunks` to the end, show them to `observe` in a worker thread, and write them from `offset` on, over
+        whatever stood behind it. Returns the new size in bytes, which is durable. `at_most`, if known, is the number
+        of bytes that can come at all. What `chunks` or `observe` raise passes through; nothing is promised of the
+        bytes then."""
+        ...
+
+    async def publish(self, locator: str, id: UUID, extension: str) -> str:
+        """Give durable bytes their final name, durably and without overwriting; returns the final locator. The first
+        locator stays valid, as the mark of an upload that may not be in the catalog yet, until `discard`."""
+        ...
+
+    async def retract(self, locator: str, published: str) -> None:
+        """Undo `publish`: the bytes are at `locator` only."""
+        ...
+
+    async def discard(self, locator: str) -> None:
+        """Forget the unpublished bytes, or the mark; it is no error if there are none."""
+        ...
+
+    async def size(self, locator: str) -> int | None:
+        """How many bytes are there; None if there is nothing."""
+        ...
+
+    def path(self, locator: str) -> Path:
+        """The bytes as a file of this machine, for the inspector."""
+        ...
+
+    def read(self, locator: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to `stop`. Raises `errors.Damaged` if they end before."""
+        ...
+
+    async def unfinished(self) -> Sequence[UUID]:
+        """Uploads that `discard` has not ended: all of them, after a crash."""
+        ...
+
+    async def published(self, id: UUID) -> str | None:
+        """The final locator of an upload, if it was published."""
+        ...
+
+    def all_published(self) -> AsyncIterator[Sequence[tuple[UUID, str]]]:
+        """Every published upload that is older than a grace period, in batches."""
+        ...
+
+    async def quarantine(self, published: str) -> None:
+        """Put aside bytes that no record speaks of; they are kept for a person to look at."""
+        ...
+
+
+class Catalog(Protocol):
+    """Keeps one record an upload. What it acknowledges survives a power cut.
+
+    Raises `errors.StorageFull`, `errors.Busy` and `errors.StorageFailed`; after the first two, nothing was written.
+    """
+
+    async def settle(self, uploads: Sequence[Upload]) -> None:
+        """Record stored uploads and one outbox entry for each: all of them, or none."""
+        ...
+
+    async def get(self, id: UUID) -> Upload:
+        """Raises `errors.NotFound`."""
+        ...
+
+    async def list(self, limit: int, *, status: Status | None, after: Position | None) -> Sequence[Upload]:
+        """At most `limit` uploads, newest first, behind `after`."""
+        ...
+
+    async def known(self, ids: Collection[UUID]) -> frozenset[UUID]:
+        """Those of `ids` that have a record."""
+        ...
+
+    async def move(self, id: UUID, status: Status) -> None:
+        """Change the status, if `model.TRANSITIONS` allows it from where it stands; otherwise leave it."""
+        ...
+
+    async def remove(self, id: UUID) -> None:
+        """Forget the upload and its outbox entry. Raises `errors.NotFound`."""
+        ...

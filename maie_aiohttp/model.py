@@ -1,0 +1,86 @@
+"""The values the product speaks of: what a client declares, what becomes of it, and which states follow which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from uuid import UUID
+
+Metadata = Mapping[str, str | tuple[str, ...]]
+"""Text the client sent along; a tuple only where one name was sent more than once."""
+
+
+class Status(StrEnum):
+    """Where an upload stands. The values are part of the HTTP interface."""
+
+    RECEIVING = "receiving"
+    SCANNING = "scanning"
+    STORED = "stored"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    DAMAGED = "damaged"
+
+
+TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
+    {
+        Status.RECEIVING: frozenset({Status.SCANNING, Status.STORED, Status.REJECTED, Status.EXPIRED}),
+        Status.SCANNING: frozenset({Status.STORED, Status.REJECTED}),
+        Status.STORED: frozenset({Status.DAMAGED}),
+        Status.REJECTED: frozenset(),
+        Status.EXPIRED: frozenset(),
+        Status.DAMAGED: frozenset(),
+    }
+)
+"""What each state may become. A form or raw upload enters the catalog as `stored`: its bytes came in one request,
+so nobody could have asked about it before."""
+
+
+def sources(status: Status) -> frozenset[Status]:
+    """The states from which an upload may become `status`."""
+    return frozenset(source for source, targets in TRANSITIONS.items() if status in targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a client says of a file before sending it. None of it is believed: names are for display, types and
+    digests are checked, sizes are limits."""
+
+    filename: str | None = None
+    media_type: str | None = None
+    at_most: int | None = None
+    """Bytes; no more can come, because the request itself is not longer. None when the length is not known."""
+    digests: Mapping[str, bytes] = field(default_factory=dict)
+    """By `hashlib` name: what the whole file must hash to (RFC 9530)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One row of the catalog."""
+
+    id: UUID
+    status: Status
+    filename: str | None
+    size: int
+    """Bytes."""
+    offset: int
+    """Bytes known to be durable."""
+    media_type: str
+    format: str
+    sha256: str
+    """Hexadecimal."""
+    locator: str
+    """Where the store keeps the bytes; a name only the store understands."""
+    created_at: datetime
+    stored_at: datetime | None
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in the list of uploads, newest first: just behind the upload with these two values."""
+
+    created_at: datetime
+    id: UUID

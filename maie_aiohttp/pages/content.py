@@ -1,0 +1,93 @@
+"""`GET /v1/uploads/{id}/content`: the bytes as they were sent, in whole or in part, inert in any browser."""
+
+from __future__ import annotations
+
+import structlog
+from aiohttp import ETag, web
+
+from maie_aiohttp.appkeys import CATALOG, STORE
+from maie_aiohttp.errors import Damaged, IntakeError
+from maie_aiohttp.headers import attachment, repr_digest
+from maie_aiohttp.model import Status, Upload
+from maie_aiohttp.pages.uploads import identifier
+
+log = structlog.get_logger()
+
+
+async def content(request: web.Request) -> web.StreamResponse:
+    """Answer with the recording, one range of it (RFC 9110, section 14), or 304 to who has it already."""
+    upload = await _intact(request)
+    etag = ETag(upload.sha256)
+    if request.if_match and not _matches(request.if_match, etag):
+        return web.Response(status=412)
+    if request.if_none_match and _matches(request.if_none_match, etag):
+        return web.Response(status=304, headers=_headers(upload))
+    wanted = _range(request, upload)
+    if wanted is None:
+        return web.Response(status=416, headers={"Content-Range": f"bytes */{upload.size}"})
+    return await _send(request, upload, wanted)
+
+
+async def _intact(request: web.Request) -> Upload:
+    catalog, store = request.app[CATALOG], request.app[STORE]
+    upload = await catalog.get(identifier(request))
+    if upload.status is Status.STORED and await store.size(upload.locator) == upload.size:
+        return upload
+    upload = await catalog.get(upload.id)  # perhaps it was just deleted
+    await catalog.move(upload.id, Status.DAMAGED)
+    log.error("damaged upload asked for", upload=str(upload.id))
+    raise Damaged("The stored recording is damaged; it is not given out.")
+
+
+async def _send(request: web.Request, upload: Upload, wanted: range) -> web.StreamResponse:
+    partial = len(wanted) < upload.size
+    response = web.StreamResponse(status=206 if partial else 200, headers=_headers(upload))
+    response.content_type = upload.media_type
+    response.content_length = len(wanted)
+    if partial:
+        response.headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{upload.size}"
+    await response.prepare(request)
+    if request.method != "HEAD":
+        await _stream(request, response, upload, wanted)
+    return response
+
+
+async def _stream(request: web.Request, response: web.StreamResponse, upload: Upload, wanted: range) -> None:
+    try:
+        async for piece in request.app[STORE].read(upload.locator, wanted.start, wanted.stop):
+            await response.write(piece)
+        await response.write_eof()
+    except IntakeError as error:
+        # The status is sent; only a broken connection can still tell the client that this is not the recording.
+        log.warning("download broken off", upload=str(upload.id), reason=str(error))
+        if request.transport is not None:
+            request.transport.abort()
+
+
+def _headers(upload: Upload) -> dict[str, str]:
+    return {
+        "ETag": f'"{upload.sha256}"',
+        "Repr-Digest": repr_digest(upload.sha256),
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": attachment(upload.filename),
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _matches(candidates: tuple[ETag, ...], etag: ETag) -> bool:
+    return any(candidate.value in ("*", etag.value) for candidate in candidates)
+
+
+def _range(request: web.Request, upload: Upload) -> range | None:
+    """The bytes asked for: all, unless one satisfiable range is named for this very recording. None if no byte of it
+    exists. Several ranges, or none that can be read, count as none named (RFC 9110, section 14.2)."""
+    whole = range(upload.size)
+    if request.headers.get("If-Range", f'"{upload.sha256}"') != f'"{upload.sha256}"':
+        return whole
+    try:
+        asked = request.http_range
+    except ValueError:
+        return whole
+    return whole[asked] or None

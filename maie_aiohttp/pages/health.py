@@ -1,0 +1,26 @@
+"""For supervisors and load balancers: does it live, and should it get work?"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from maie_aiohttp.appkeys import CATALOG, DRAIN, STORE
+from maie_aiohttp.errors import IntakeError
+from maie_aiohttp.problems import KINDS, Kind, problem
+
+
+async def health(_request: web.Request) -> web.Response:
+    """`GET /health`: answered as long as the event loop turns."""
+    return web.json_response({"status": "ok"})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """`GET /ready`: 503 while an upload would be refused, whoever sent it: stopping, disk full or failing, no
+    catalog."""
+    try:
+        request.app[DRAIN].check()
+        await request.app[STORE].probe()
+        await request.app[CATALOG].known([])
+    except IntakeError as error:
+        return problem(request, Kind(503, KINDS[type(error)].slug), str(error))
+    return web.json_response({"status": "ready", "receiving": len(request.app[DRAIN])})

@@ -1,0 +1,93 @@
+"""Records: listed, shown, deleted."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+
+from maie_aiohttp.appkeys import CATALOG, INTAKE
+from maie_aiohttp.errors import Malformed, NotFound
+from maie_aiohttp.model import Position, Status, Upload
+from maie_aiohttp.records import as_json
+
+PAGE = 50
+LARGEST_PAGE = 500
+
+log = structlog.get_logger()
+
+
+async def list_uploads(request: web.Request) -> web.Response:
+    """`GET /v1/uploads`: newest first, `limit` at a time, from `cursor` on, perhaps of one `status` only."""
+    limit = _limit(request.query.get("limit"))
+    status = _status(request.query.get("status"))
+    after = _position(request.query.get("cursor"))
+    found = await request.app[CATALOG].list(limit + 1, status=status, after=after)
+    page = found[:limit]
+    return web.json_response(
+        {
+            "uploads": [as_json(upload) for upload in page],
+            "next_cursor": _cursor(page[-1]) if len(found) > limit else None,
+        }
+    )
+
+
+async def show(request: web.Request) -> web.Response:
+    """`GET /v1/uploads/{id}`."""
+    return web.json_response(as_json(await request.app[CATALOG].get(identifier(request))))
+
+
+async def remove(request: web.Request) -> web.Response:
+    """`DELETE /v1/uploads/{id}`: record and bytes are gone for good."""
+    id = identifier(request)
+    await request.app[INTAKE].remove(id)
+    log.info("upload deleted", upload=str(id))
+    return web.Response(status=204)
+
+
+def identifier(request: web.Request) -> UUID:
+    """The upload a path speaks of. Raises `NotFound` for what is no UUID in its usual form."""
+    text = request.match_info["id"]
+    try:
+        id = UUID(text)
+    except ValueError:
+        id = None
+    if id is None or str(id) != text:
+        raise NotFound("There is no such upload.")
+    return id
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return PAGE
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LARGEST_PAGE):
+        raise Malformed(f"`limit` is a number from 1 to {LARGEST_PAGE}.")
+    return int(text)
+
+
+def _status(text: str | None) -> Status | None:
+    try:
+        return None if text is None else Status(text)
+    except ValueError:
+        raise Malformed(f"`status` is one of {', '.join(Status)}.") from None
+
+
+def _cursor(upload: Upload) -> str:
+    return base64.urlsafe_b64encode(f"{upload.created_at.isoformat()} {upload.id}".encode()).decode()
+
+
+def _position(cursor: str | None) -> Position | None:
+    if cursor is None:
+        return None
+    try:
+        moment, id = base64.urlsafe_b64decode(cursor).decode().split(" ")
+        position = Position(datetime.fromisoformat(moment), UUID(id))
+    except (ValueError, binascii.Error):
+        raise Malformed("`cursor` is not one this server gave.") from None
+    if position.created_at.tzinfo is None:
+        raise Malformed("`cursor` is not one this server gave.")
+    return position

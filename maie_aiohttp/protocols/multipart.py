@@ -1,0 +1,87 @@
+"""The form door: `multipart/form-data`, files and text fields in any order, one outcome for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from maie_aiohttp.appkeys import INTAKE, LIMITS
+from maie_aiohttp.errors import Empty, Malformed, TooLarge
+from maie_aiohttp.model import Declared, Metadata, Upload
+from maie_aiohttp.protocols.body import Body
+from maie_aiohttp.protocols.parts import HEADER_SIZE, Part, check_boundary, label, walk
+from maie_aiohttp.settings import Limits
+
+FIELD_NAME_SIZE = 255
+"""Characters."""
+
+
+async def admit(request: web.Request) -> None:
+    """Refuse what the header of the request already decides, before a byte of the form is read."""
+    check_boundary(request)
+    limits = request.app[LIMITS]
+    around = limits.max_fields_size + (limits.max_files + limits.max_fields + 1) * HEADER_SIZE
+    length = request.content_length
+    await request.app[INTAKE].admit(Declared(at_most=None if length is None else max(length - around, 1)))
+
+
+async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
+    """Take the form to its end. Returns what is stored now; raises, and stores nothing, if any part is refused."""
+    limits = request.app[LIMITS]
+    fields = Fields(limits)
+    files = 0
+    async with request.app[INTAKE].delivery() as delivery:
+        async for part in walk(request, body):
+            field = label(part, at_most=request.content_length)
+            if field.file is None:
+                await fields.read(field.name, part)
+                continue
+            files += 1
+            if files > limits.max_files:
+                raise TooLarge(f"The form has more than the {limits.max_files} files this server accepts.")
+            await request.app[INTAKE].admit(field.file)
+            await delivery.receive(field.file, part.chunks(limits.chunk_size))
+        if not files:
+            raise Empty("The form has no file.")
+        return await delivery.settle(fields.metadata())
+
+
+class Fields:
+    """The text fields of one form, bounded in number and size."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._number_left = limits.max_fields
+        self._size_left = limits.max_fields_size
+        self._values: dict[str, tuple[str, ...]] = {}
+
+    async def read(self, name: str, part: Part) -> None:
+        """Take one field. Raises `TooLarge` and `Malformed`."""
+        self._number_left -= 1
+        if self._number_left < 0 or len(name) > FIELD_NAME_SIZE:
+            raise TooLarge("The form has more or longer text fields than this server accepts.")
+        content = bytearray()
+        async for chunk in part.chunks(self._size_left + 1):
+            content += chunk
+            self._size_left -= len(chunk)
+            if self._size_left < 0:
+                raise TooLarge("The text fields of the form are larger than this server accepts.")
+        self._add(_text(name.encode("utf-8", "surrogateescape")), _text(content))
+
+    def metadata(self) -> Metadata:
+        """One value a name; a tuple only where a name came more than once."""
+        return {name: values[0] if len(values) == 1 else values for name, values in self._values.items()}
+
+    def _add(self, name: str, value: str) -> None:
+        self._values[name] = (*self._values.get(name, ()), value)
+
+
+def _text(content: bytes | bytearray) -> str:
+    """UTF-8, without NUL: databases do not take it in text."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Malformed("A text field of the form is not UTF-8.") from None
+    if "\0" in text:
+        raise Malformed("A text field of the form holds a NUL character.")
+    return text

@@ -1,0 +1,79 @@
+"""Making disk and catalog agree again: at once what a crash left behind, then, unhurried, everything.
+
+A mark below `incoming/` says that an upload was under way. What its record and its published file say decides:
+
+    record   published   what happened                       what is done
+    no       no          killed while receiving              the bytes are discarded
+    no       yes         killed between publish and record   published bytes go to `orphans/`
+    yes      yes         killed before the mark was removed  the mark is removed
+    yes      no          killed while deleting               published again: the deletion was not acknowledged
+"""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import structlog
+
+from maie_aiohttp.errors import NotFound
+from maie_aiohttp.formats import BY_NAME
+from maie_aiohttp.interfaces import Catalog, Store
+from maie_aiohttp.model import Position, Status, Upload
+
+PAGE = 200
+PAUSE = 0.05
+"""Seconds between two pages of the audit, so that uploads do not feel it."""
+
+log = structlog.get_logger()
+
+
+async def recover(store: Store, catalog: Catalog) -> None:
+    """Clear up after a crash, before the first request; costs as much as was under way then. Safe to repeat."""
+    for id in await store.unfinished():
+        await _recover(store, catalog, id)
+
+
+async def audit(store: Store, catalog: Catalog) -> None:
+    """Compare every record with its file, and every file with its record."""
+    await _audit_records(store, catalog)
+    await _audit_files(store, catalog)
+
+
+async def _recover(store: Store, catalog: Catalog, id: UUID) -> None:
+    mark, published = store.locator_of(id), await store.published(id)
+    try:
+        upload = await catalog.get(id)
+    except NotFound:
+        if published is not None:
+            await store.quarantine(published)
+        log.warning("unfinished upload discarded", upload=str(id), orphan=published is not None)
+    else:
+        if published is None:
+            await store.publish(mark, id, BY_NAME[upload.format].extension)
+    await store.discard(mark)
+
+
+async def _audit_records(store: Store, catalog: Catalog) -> None:
+    after: Position | None = None
+    while page := await catalog.list(PAGE, status=Status.STORED, after=after):
+        for upload in page:
+            if await store.size(upload.locator) != upload.size:
+                await _mark_damaged(catalog, upload)
+        after = Position(page[-1].created_at, page[-1].id)
+        await asyncio.sleep(PAUSE)
+
+
+async def _mark_damaged(catalog: Catalog, upload: Upload) -> None:
+    await catalog.move(upload.id, Status.DAMAGED)
+    log.error("stored upload is damaged", upload=str(upload.id))
+
+
+async def _audit_files(store: Store, catalog: Catalog) -> None:
+    async for batch in store.all_published():
+        known = await catalog.known([id for id, _ in batch])
+        for id, published in batch:
+            if id not in known:
+                await store.quarantine(published)
+                log.error("file without a record put aside", upload=str(id))
+        await asyncio.sleep(PAUSE)

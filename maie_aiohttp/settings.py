@@ -1,0 +1,277 @@
+"""The server's settings as small frozen groups. What each key does, and when to change it, stands in
+`config.toml`; here stand its type, its default and its bounds.
+
+A value comes from the environment (`MAIE_<GROUP>__<KEY>`), else from the file, else from the default below.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from maie_aiohttp.units import GIB, KIB, MIB, SIZES, Duration, Ratio, Size, within
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+_DEFAULT_FILE = Path("config.toml")
+_VARIABLE = re.compile(r"MAIE_(?P<group>.*?)__(?P<key>.*)", re.IGNORECASE)
+
+
+class ConfigurationError(Exception):
+    """The server cannot start as configured. `lines` holds one sentence per problem, each beginning with the
+    name of the key as its author wrote it."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def _no_truth_value(value: object) -> object:
+    if isinstance(value, bool):  # pydantic would read `true` as 1
+        raise ValueError("give a whole number")  # noqa: TRY004 - pydantic reports ValueError, not TypeError
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _split(value: object) -> object:
+    """A list, which the environment can only write as one text: names with commas between them."""
+    return value.split(",") if isinstance(value, str) else value
+
+
+def _has_scheme(url: str) -> str:
+    if not re.match(r"[a-z][a-z0-9+]*://", url):
+        raise ValueError('give a URL, such as "postgresql+asyncpg://user:password@host/database"')
+    return url
+
+
+def _printable(path: Path) -> Path:
+    if not str(path).isprintable():  # control characters, NUL, and bytes that are not UTF-8
+        raise ValueError("must be printable text")
+    return path
+
+
+def _masked(url: str) -> str:
+    """`url` without its passwords. Greedy up to the last `@`: a password may hold any character unescaped."""
+    url = re.sub(r"(?<=://)([^:@/]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    return re.sub(r"([?&]\w*password=)[^&#]*", r"\1***", url, flags=re.IGNORECASE)
+
+
+Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, pattern="^[a-z0-9]+$")]
+Url = Annotated[str, AfterValidator(_has_scheme), PlainSerializer(_masked, when_used="json")]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Server(_Group):
+    """Listening and connections."""
+
+    host: str = "127.0.0.1"
+    port: Count = Field(default=8080, le=65535)
+    drain_timeout: Duration = 30.0
+    keepalive_timeout: Duration = 20.0
+    linger: Duration = 3.0
+
+
+class Limits(_Group):
+    """What one upload may take."""
+
+    max_size: Size = Field(default=500 * MIB, gt=0)
+    chunk_size: Annotated[Size, within(4 * KIB, 4 * MIB)] = 64 * KIB
+    max_files: Count = Field(default=8, gt=0)
+    max_fields: Count = 32
+    max_fields_size: Size = 16 * KIB
+    idle_timeout: Duration = Field(default=30.0, gt=0)
+
+
+class Storage(_Group):
+    """Where the bytes go, and what writing them may take."""
+
+    folder: Annotated[Path, AfterValidator(_printable)] = Path("data")
+    write_threads: Count = Field(default=4, gt=0)
+    block_size: Size = Field(default=1 * MIB, gt=0)
+    block_budget: Size = 24 * MIB
+    reserve: Size = 1 * GIB
+    reserve_ratio: Ratio = 0.05
+
+    @model_validator(mode="after")
+    def _budget_holds_a_block(self) -> Storage:
+        if self.block_budget < self.block_size:
+            budget, block = SIZES.text(self.block_budget), SIZES.text(self.block_size)
+            raise ValueError(f"block_budget ({budget}) must be at least block_size ({block})")
+        return self
+
+
+class Catalog(_Group):
+    """Where the uploads are recorded. No `url` stands for an SQLite file in `storage.folder`."""
+
+    url: Url | None = Field(default=None, repr=False)
+
+
+class Audio(_Group):
+    """What counts as audio. That the names exist is the format table's to say."""
+
+    extra_formats: Annotated[tuple[Name, ...], BeforeValidator(_split)] = ()
+
+
+class Inspector(_Group):
+    """The processes that look into a finished file."""
+
+    workers: Count = Field(default=2, gt=0)
+    timeout: Duration = Field(default=10.0, gt=0)
+    memory: Size = Field(default=512 * MIB, gt=0)
+
+
+class Log(_Group):
+    """What is logged, and how."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = "info"
+    format: Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)] = "auto"
+
+
+class Settings(BaseSettings):
+    """All groups. Built directly it reads nothing from outside; `load` hands it sources, first one wins."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", case_sensitive=True)
+
+    server: Server = Server()
+    limits: Limits = Limits()
+    storage: Storage = Storage()
+    catalog: Catalog = Catalog()
+    audio: Audio = Audio()
+    inspector: Inspector = Inspector()
+    log: Log = Log()
+
+    def __init__(self, *sources: PydanticBaseSettingsSource, **groups: Any) -> None:
+        given = InitSettingsSource(type(self), groups)
+        super().__init__(_build_sources=((given, *sources), groups))
+
+
+class _Environment(InitSettingsSource):
+    """The variables `MAIE_<GROUP>__<KEY>`, known or not: an unknown one must fail, not be passed over. Names
+    without `__` belong to others; Kubernetes sets `MAIE_PORT` beside a service called "maie"."""
+
+    def __init__(self) -> None:
+        self.names: dict[tuple[str, ...], str] = {}
+        groups: dict[str, Any] = {}
+        for name, value in os.environ.items():
+            if value and (match := _VARIABLE.fullmatch(name)):
+                group, key = match["group"].lower(), match["key"].lower()
+                self.names[group, key] = name
+                groups.setdefault(group, {})[key] = value
+        super().__init__(Settings, groups)
+
+
+class _File(TomlConfigSettingsSource):
+    """The tables of a TOML file, without their empty values."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {
+            group: {key: value for key, value in keys.items() if value != ""} if isinstance(keys, dict) else keys
+            for group, keys in super().__call__().items()
+        }
+
+
+def load(path: Path | None = None) -> Settings:
+    """The effective settings: the environment over the file at `path` over the defaults. Without `path` the
+    file is `config.toml` in the working folder, if there is one. Raises ConfigurationError."""
+    environment, file = _Environment(), _read(path)
+    try:
+        return Settings(environment, file)
+    except ValidationError as invalid:
+        source = path or _DEFAULT_FILE
+        lines = (f"{_written(e['loc'], environment, source)}: {_explained(e)}" for e in invalid.errors())
+        raise ConfigurationError(*lines) from None  # the original would show the values, passwords too
+
+
+def _read(path: Path | None) -> _File:
+    source = path or _DEFAULT_FILE
+    try:
+        if path and not path.is_file():  # which `_File` would pass over in silence
+            raise ConfigurationError(f"{path}: no such file")
+        return _File(Settings, source)
+    except OSError as error:
+        raise ConfigurationError(f"{source}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{source}: not valid TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{source}: not valid TOML: byte {error.start} is not UTF-8") from error
+
+
+def _written(loc: tuple[int | str, ...], environment: _Environment, source: Path) -> str:
+    """The key at `loc` as its author wrote it; a whole group stands for all of its variables."""
+    place = loc[:2]
+    variables = [name for key, name in environment.names.items() if key[: len(place)] == place]
+    return ", ".join(variables) or f"{'.'.join(map(str, place))} (from {source})"
+
+
+def _explained(error: ErrorDetails) -> str:
+    group, *key = (str(part) for part in error["loc"][:2])
+    match error["type"]:
+        case "extra_forbidden" if key:
+            known = type(getattr(Settings(), group)).model_fields
+            return f"unknown key; [{group}] has {', '.join(known)}"
+        case "extra_forbidden":
+            return f"unknown group; there are {', '.join(Settings.model_fields)}"
+        case "model_type":
+            return f"is a group; write its keys below a line [{group}]"
+    return error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+
+
+def render(settings: Settings) -> str:
+    """`settings` as TOML text that `load` reads back to the same values, but for the masked passwords."""
+    groups = settings.model_dump(mode="json")
+    return "\n".join(f"[{group}]\n{_assignments(keys)}" for group, keys in groups.items())
+
+
+def _assignments(keys: Mapping[str, object]) -> str:
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in keys.items())
+
+
+def _toml(value: object) -> str:
+    """JSON's notation is TOML's for all the types in use, except that TOML escapes DEL (TOML 1.0, String)."""
+    return json.dumps("" if value is None else value, ensure_ascii=False).replace("\x7f", r"\u007f")
+
+
+def prepare_folder(settings: Settings) -> None:
+    """Create the data folder if it is missing, and prove it writable by creating a file in it.
+    Raises ConfigurationError."""
+    folder = settings.storage.folder
+    try:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
+            pass
+    except OSError as error:
+        raise ConfigurationError(f"storage.folder: cannot write to {folder}: {error.strerror}") from error

@@ -1,0 +1,138 @@
+"""A local folder as a store: "accepted" means fdatasync, a name that overwrites nothing, and fsync of its folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+from uuid import UUID
+
+from aiofiles.os import wrap
+
+from maie_aiohttp.concurrency import Batch, Outcomes, to_its_end
+from maie_aiohttp.errors import Damaged, StorageFailed, StorageFull
+from maie_aiohttp.interfaces import Chunk, Observe
+from maie_aiohttp.stores.blocks import BlockBudget, Gatherer
+from maie_aiohttp.stores.folder import DataFolder
+from maie_aiohttp.stores.part import PartFile
+from maie_aiohttp.stores.shelf import Publication, Shelf, shard
+from maie_aiohttp.stores.space import Reserve, translated
+
+READ_SIZE = 262_144
+GRACE = 3600.0
+"""Seconds; a published file without a record is left alone so long, since its upload may still be settling."""
+
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
+
+class DiskStore:
+    """See `interfaces.Store`. Locators are paths relative to the data folder."""
+
+    def __init__(self, folder: DataFolder, blocks: BlockBudget, reserve: Reserve, *, threads: int) -> None:
+        self._folder = folder
+        self._shelf = Shelf(folder.descriptor)
+        self._blocks = blocks
+        self._reserve = reserve
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="disk")
+        self._publishing = Batch(self._publish_batch)
+        self._troubled = False
+
+    def close(self) -> None:
+        """Let the threads finish what they do."""
+        self._executor.shutdown()
+
+    async def admit(self, size: int) -> None:
+        if size > await self._hop(self._reserve.free, self._folder.descriptor):
+            raise StorageFull("There is no room for this upload.")
+
+    async def probe(self) -> None:
+        await self.admit(0)
+        if self._troubled:
+            await self._hop(self._shelf.write_probe)
+            self._troubled = False
+
+    def locator_of(self, id: UUID) -> str:
+        return f"incoming/{id}.part"
+
+    async def append(
+        self,
+        locator: str,
+        offset: int,
+        chunks: AsyncIterator[bytes],
+        observe: Observe,
+        *,
+        at_most: int | None = None,
+    ) -> int:
+        part = PartFile(self._folder.descriptor, locator, offset, observe)
+
+        async def write(block: Chunk) -> None:
+            await self._hop(part.write, block)
+
+        try:
+            async with Gatherer(self._blocks, write, at_most=at_most) as gatherer:
+                async for chunk in chunks:
+                    await gatherer.add(chunk)
+                return await self._hop(part.finish, await gatherer.rest())
+        finally:
+            part.close()
+
+    async def publish(self, locator: str, id: UUID, extension: str) -> str:
+        published = f"{shard(id)}/{id}{extension}"
+        await self._publishing.submit(Publication(locator, published))
+        return published
+
+    async def retract(self, locator: str, published: str) -> None:
+        await self._hop(self._shelf.retract, Publication(locator, published))
+
+    async def discard(self, locator: str) -> None:
+        await self._hop(self._shelf.discard, locator)
+
+    async def size(self, locator: str) -> int | None:
+        return await self._hop(self._shelf.size, locator)
+
+    def path(self, locator: str) -> Path:
+        return self._folder.root / locator
+
+    async def read(self, locator: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = await self._hop(os.open, locator, flags, dir_fd=self._folder.descriptor)
+        try:
+            while start < stop:
+                piece = await self._hop(os.pread, descriptor, min(READ_SIZE, stop - start), start)
+                if not piece:
+                    raise Damaged("The stored recording is shorter than it was.")
+                start += len(piece)
+                yield piece
+        finally:
+            os.close(descriptor)
+
+    async def unfinished(self) -> Sequence[UUID]:
+        return await self._hop(self._shelf.unfinished)
+
+    async def published(self, id: UUID) -> str | None:
+        return await self._hop(self._shelf.published, id)
+
+    async def all_published(self) -> AsyncIterator[Sequence[tuple[UUID, str]]]:
+        files = self._shelf.all_published(time.time() - GRACE)
+        while batch := await self._hop(lambda: list(islice(files, 500))):
+            yield batch
+
+    async def quarantine(self, published: str) -> None:
+        await self._hop(self._shelf.quarantine, published)
+
+    async def _hop(self, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs) -> Result:
+        try:
+            with translated():
+                result: Result = await to_its_end(wrap(work)(*args, executor=self._executor, **kwargs))
+                return result
+        except (StorageFull, StorageFailed):
+            self._troubled = True
+            raise
+
+    async def _publish_batch(self, batch: Sequence[Publication]) -> Outcomes:
+        return await self._hop(self._shelf.publish, batch)

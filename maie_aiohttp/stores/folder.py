@@ -1,0 +1,82 @@
+"""The data folder: its layout, its modes, and the lock that keeps a second server out.
+
+incoming/<uuid>.part       bytes on their way, and the marks of uploads not yet in the catalog
+audio/<ab>/<uuid>.<ext>    published; <ab> are the first two hexadecimal digits of the UUID
+orphans/                   published bytes that no record speaks of
+lock                       held by the server
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from maie_aiohttp.errors import StorageFailed
+
+FOLDER_MODE = 0o750
+PART_MODE = 0o600
+PUBLISHED_MODE = 0o440
+SHARDS = tuple(f"{number:02x}" for number in range(256))
+
+
+class DataFolder:
+    """Opened once at start. Everything below it is then reached through `descriptor`, so that nobody can put another
+    folder in its place meanwhile."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._descriptor: int | None = None
+        self._lock: int | None = None
+
+    @property
+    def descriptor(self) -> int:
+        """Of the data folder, for `dir_fd=`."""
+        assert self._descriptor is not None, "the data folder is not open"  # noqa: S101 - a slip of ours, not of a user
+        return self._descriptor
+
+    def open(self) -> None:
+        """Take the lock and make the layout. Raises `StorageFailed`."""
+        self._make(self.root)
+        self._descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._take_lock()
+        for name in ("incoming", "audio", "orphans"):
+            self._make(self.root / name)
+        for shard in SHARDS:
+            self._make(self.root / "audio" / shard)
+        sync_folder("audio", self.descriptor)
+        os.fsync(self.descriptor)
+
+    def close(self) -> None:
+        """Give the lock and the descriptor back."""
+        for descriptor in (self._descriptor, self._lock):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._descriptor = self._lock = None
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=folder == self.root, exist_ok=True)
+        except FileExistsError:
+            raise StorageFailed(f"{folder} is not a folder.") from None
+        found = folder.lstat()
+        if found.st_uid != os.geteuid():
+            raise StorageFailed(f"{folder} belongs to another user.")
+        if found.st_mode & 0o777 != FOLDER_MODE:
+            folder.chmod(FOLDER_MODE)
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PART_MODE)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageFailed(f"Another server is using the data folder {self.root}.") from None
+
+
+def sync_folder(name: str, root: int) -> None:
+    """Make the entries of a folder durable. `name` is relative to the descriptor `root`. Raises OSError."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,70 @@
+"""The blocking side of one append: each method is one hop to a worker thread."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from maie_aiohttp.errors import StorageFailed
+from maie_aiohttp.interfaces import Chunk, Observe
+from maie_aiohttp.stores.folder import PART_MODE
+
+SYNC_EVERY = 8 * 1024 * 1024
+"""Bytes between two fdatasyncs, so that the one before the answer has little left to do."""
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class PartFile:
+    """A file below `incoming/`, written from an offset on. It is opened by the first hop that has bytes for it, so
+    that a small upload costs one hop in all."""
+
+    def __init__(self, root: int, locator: str, offset: int, observe: Observe) -> None:
+        self._root = root
+        self._locator = locator
+        self._observe = observe
+        self._descriptor: int | None = None
+        self._position = offset
+        self._synced = offset
+
+    def write(self, block: Chunk) -> None:
+        """Show the block to the checks, then write it. Raises what the checks raise, and OSError."""
+        self._observe(block)
+        self._write_fully(block)
+        if self._position - self._synced >= SYNC_EVERY:
+            self._sync()
+
+    def finish(self, block: Chunk) -> int:
+        """Write the last block and make everything durable. Returns the size in bytes."""
+        if block:
+            self.write(block)
+        self._sync()
+        self.close()
+        return self._position
+
+    def close(self) -> None:
+        """Give the descriptor back; a second call does nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _write_fully(self, block: Chunk) -> None:
+        descriptor = self._open()
+        view = memoryview(block)
+        while view:
+            written = os.write(descriptor, view)
+            self._position += written
+            view = view[written:]
+
+    def _sync(self) -> None:
+        os.fdatasync(self._open())
+        self._synced = self._position
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            self._descriptor = os.open(self._locator, _FLAGS, PART_MODE, dir_fd=self._root)
+            if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                raise StorageFailed("Something that is not a file stands where the upload should go.")
+            os.ftruncate(self._descriptor, self._position)
+            os.lseek(self._descriptor, self._position, os.SEEK_SET)
+        return self._descriptor

@@ -1,0 +1,142 @@
+"""The blocking side of everything but appending: names below the data folder are linked, listed and taken away here.
+
+Publishing links the file to its final name and leaves the name below `incoming/` as a mark until the catalog has the
+upload. So a crash between the two is found by looking at `incoming/` alone, however large the archive is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import ParamSpec
+from uuid import UUID
+
+from maie_aiohttp.errors import IntakeError
+from maie_aiohttp.stores.folder import PART_MODE, PUBLISHED_MODE, SHARDS, sync_folder
+from maie_aiohttp.stores.space import translated
+
+Args = ParamSpec("Args")
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A durable file and the name it is to get; both relative to the data folder."""
+
+    locator: str
+    published: str
+
+    @property
+    def folder(self) -> str:
+        """Where the new name stands, and must be made durable."""
+        return str(PurePosixPath(self.published).parent)
+
+
+class Shelf:
+    """Works on the data folder's descriptor `root`. Every method is one hop to a worker thread and raises OSError."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+
+    def publish(self, publications: Sequence[Publication]) -> Sequence[Exception | None]:
+        """Give each file its final name, then make each folder durable once. Returns what went wrong, one by one."""
+        outcomes = [_outcome(self._link, publication) for publication in publications]
+        folders = {publication.folder for publication in publications}
+        synced = {folder: _outcome(sync_folder, folder, self._root) for folder in folders}
+        return [
+            outcome or synced[publication.folder] for outcome, publication in zip(outcomes, publications, strict=True)
+        ]
+
+    def retract(self, publication: Publication) -> None:
+        """Undo `publish`, whether or not the mark is still there. Done twice, it is done once."""
+        with suppress(FileExistsError, FileNotFoundError):
+            os.link(publication.published, publication.locator, src_dir_fd=self._root, dst_dir_fd=self._root)
+            sync_folder("incoming", self._root)
+        self.discard(publication.published)
+        sync_folder(publication.folder, self._root)
+
+    def discard(self, locator: str) -> None:
+        """Take a name away, if it is there."""
+        with suppress(FileNotFoundError):
+            os.unlink(locator, dir_fd=self._root)
+
+    def size(self, locator: str) -> int | None:
+        """Bytes, or None if there is no such file."""
+        with suppress(FileNotFoundError):
+            return os.stat(locator, dir_fd=self._root, follow_symlinks=False).st_size
+        return None
+
+    def unfinished(self) -> Sequence[UUID]:
+        """The uploads with a name below `incoming/`; other files there are left alone."""
+        names = self._list("incoming")
+        return [id for name in names if name.endswith(".part") and (id := _uuid(name)) is not None]
+
+    def published(self, id: UUID) -> str | None:
+        """The final name of an upload, whatever its extension."""
+        folder = shard(id)
+        names = (name for name in self._list(folder) if _uuid(name) == id)
+        return next((f"{folder}/{name}" for name in names), None)
+
+    def all_published(self, until: float) -> Iterator[tuple[UUID, str]]:
+        """Every published file last changed before `until` (seconds since the epoch)."""
+        for folder in (f"audio/{prefix}" for prefix in SHARDS):
+            for name in self._list(folder):
+                id = _uuid(name)
+                if id is not None and self._changed(f"{folder}/{name}") < until:
+                    yield id, f"{folder}/{name}"
+
+    def quarantine(self, published: str) -> None:
+        """Move a file to `orphans/`, under the same name."""
+        orphan = f"orphans/{PurePosixPath(published).name}"
+        os.rename(published, orphan, src_dir_fd=self._root, dst_dir_fd=self._root)
+        sync_folder("orphans", self._root)
+
+    def write_probe(self) -> None:
+        """Find out whether the disk takes bytes, by giving it some."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open("incoming/probe", flags, PART_MODE, dir_fd=self._root)
+        try:
+            os.write(descriptor, bytes(4096))
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+            self.discard("incoming/probe")
+
+    def _link(self, publication: Publication) -> None:
+        os.chmod(publication.locator, PUBLISHED_MODE, dir_fd=self._root)
+        os.link(publication.locator, publication.published, src_dir_fd=self._root, dst_dir_fd=self._root)
+
+    def _list(self, folder: str) -> list[str]:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
+        try:
+            return os.listdir(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _changed(self, locator: str) -> float:
+        with suppress(FileNotFoundError):
+            return os.stat(locator, dir_fd=self._root, follow_symlinks=False).st_ctime
+        return float("inf")
+
+
+def shard(id: UUID) -> str:
+    """The folder of a published upload."""
+    return f"audio/{id.hex[:2]}"
+
+
+def _outcome(step: Callable[Args, None], *args: Args.args, **kwargs: Args.kwargs) -> Exception | None:
+    try:
+        with translated():
+            step(*args, **kwargs)
+    except IntakeError as error:
+        return error
+    return None
+
+
+def _uuid(name: str) -> UUID | None:
+    """The UUID a file is named by; None for files that are not ours."""
+    with suppress(ValueError):
+        return UUID(name.partition(".")[0])
+    return None

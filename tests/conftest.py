@@ -1,0 +1,61 @@
+"""A real server on a real socket for every test that wants one, and the ways to look behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from maie_aiohttp.app import build
+from maie_aiohttp.server import Runner
+from maie_aiohttp.settings import Settings
+
+Client = TestClient[web.Request, web.Application]
+
+
+class HardenedServer(TestServer):
+    """pytest-aiohttp's server, run by the runner that serves in production."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(build(settings))
+        self.settings = settings
+
+    async def _make_runner(self, **_: object) -> Runner:
+        return Runner(self.app, self.settings.server)
+
+
+def configure(folder: Path, **groups: dict[str, object]) -> Settings:
+    """Settings for one test: small, quick, below `folder`."""
+    storage = {"folder": str(folder), "reserve": "0 B", **groups.pop("storage", {})}
+    inspector = {"workers": 1, **groups.pop("inspector", {})}
+    return Settings.model_validate({"storage": storage, "inspector": inspector, **groups})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The data folder."""
+    return tmp_path / "data"
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Client]:
+    """A running server, and a client of it."""
+    async with TestClient(HardenedServer(settings)) as client:
+        yield client
+
+
+@pytest.fixture
+async def client(folder: Path) -> AsyncIterator[Client]:
+    """A client of a server on its defaults."""
+    async with serving(configure(folder)) as client:
+        yield client
+
+
+def files(folder: Path) -> list[str]:
+    """Every file that holds somebody's bytes, by its path below the data folder."""
+    kept = [path for part in ("incoming", "audio", "orphans") for path in (folder / part).rglob("*") if path.is_file()]
+    return sorted(str(path.relative_to(folder)) for path in kept)
