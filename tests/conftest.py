@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from maie_aiohttp.app import build
 from maie_aiohttp.server import Runner
 from maie_aiohttp.settings import Settings
+from tests.audio import Sample
 
 Client = TestClient[web.Request, web.Application]
 
@@ -59,3 +61,13 @@ def files(folder: Path) -> list[str]:
     """Every file that holds somebody's bytes, by its path below the data folder."""
     kept = [path for part in ("incoming", "audio", "orphans") for path in (folder / part).rglob("*") if path.is_file()]
     return sorted(str(path.relative_to(folder)) for path in kept)
+
+
+async def send(client: Client, sample: Sample, *, filename: str | None = None) -> dict[str, Any]:
+    """Store a sample through the form door; returns its record."""
+    form = FormData(quote_fields=False)
+    form.add_field("file", sample.content, filename=filename or sample.filename)
+    answer = await client.post("/v1/uploads", data=form)
+    assert answer.status == 201, await answer.text()
+    uploads: list[dict[str, Any]] = (await answer.json())["uploads"]
+    return uploads[0]

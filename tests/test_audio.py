@@ -4,9 +4,10 @@ import io
 import itertools
 import wave
 
-from tests import audio
 import av
 import pytest
+
+from tests import audio
 
 
 @pytest.mark.parametrize("name", audio.NAMES)

@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests import audio
 import pytest
 
 from maie_aiohttp import decoder, inspector
 from maie_aiohttp.errors import Busy, Draining, NotAudio
 from maie_aiohttp.formats import FORMATS
 from maie_aiohttp.inspector import Inspector
+from tests import audio
 
 MIB = 2**20
 DEMUXERS = {row.name: row.demuxer for row in FORMATS}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+
+from maie_aiohttp.structure import chunks, samples
+from maie_aiohttp.structure.chunks import Chunk, Order
+from maie_aiohttp.structure.evidence import Evidence, undecided
 
 _PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 _LINEAR_BITS = {_PCM: (8, 16, 24, 32), _FLOAT: (32, 64)}
@@ -31,10 +35,41 @@ class WaveFormat:
         return self.bits in bits and self.block == self.channels * self.bits // 8
 
 
-def parse(body: bytes, order: Literal["big", "little"] = "little") -> WaveFormat | None:
-    """Read the body of a `fmt ` chunk; None when it is shorter than the 14 bytes of a WAVEFORMAT."""
-    if len(body) < 14:
-        return None
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The chunk ids of one form of WAVE."""
+
+    fmt: bytes
+    data: bytes
+    known: frozenset[bytes]
+    """The format and whatever else may stand before the samples, however long."""
+
+
+def judge(head: bytes, complete: bool, found: Iterable[Chunk], names: Names, order: Order) -> Evidence:
+    """What the chunks of a WAVE file prove: known ones, a format with a codec, a rate and channels, then samples."""
+    described: WaveFormat | None = None
+    for chunk in found:
+        if chunk.id == names.data:
+            return _judge_samples(head, chunk, described)
+        if not chunks.passable(chunk, head, names.known):
+            return Evidence.NONE
+        if chunk.id == names.fmt and chunk.end <= len(head):
+            described = _parse(head[chunk.start : chunk.end], order)
+            if not described.sane:
+                return Evidence.NONE
+    return undecided(complete)
+
+
+def _judge_samples(head: bytes, data: Chunk, described: WaveFormat | None) -> Evidence:
+    if described is None:
+        return Evidence.NONE
+    if not described.linear:
+        return Evidence.AUDIO
+    return samples.judge(head, data.start, data.end, described.block)
+
+
+def _parse(body: bytes, order: Order) -> WaveFormat:
+    """The body of a format chunk; fields it is too short for are 0."""
     tag = int.from_bytes(body[0:2], order)
     if tag == _EXTENSIBLE:
         tag = int.from_bytes(body[24:26], order)  # the sub-format's GUID starts with the plain tag

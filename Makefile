@@ -1,0 +1,42 @@
+# Every target makes .venv if it is missing, and uses it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: serve test check soak memory clean
+
+serve: $(VENV)/serve ## run the server: a local folder and SQLite, no configuration needed
+	$(BIN)/python -m maie_aiohttp
+
+test: $(VENV)/test ## run the tests, with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: $(VENV)/test ## style, types, import contracts, and a wheel that works on its own
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	PYTHON=$(BIN)/python sh tests/wheel.sh
+
+soak: $(VENV)/test ## what is long or timed: a thousand uploads at once, 5 GB, fifty kills
+	$(BIN)/python -m tests.soak
+
+memory: $(VENV)/test ## peak memory, beside a server that reads whole files
+	$(BIN)/python -m benchmarks.memory
+
+clean: ## remove the environment and everything made
+	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/serve: setup.cfg pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/test: setup.cfg pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@

@@ -1,0 +1,99 @@
+"""Reading recordings back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests import audio
+from tests.conftest import Client, send
+
+SAMPLE = audio.sample("flac")
+
+
+async def test_whole_recording_with_headers_that_make_it_inert(client: Client) -> None:
+    upload = await send(client, SAMPLE, filename='räu"ber.flac')
+    answer = await client.get(upload["links"]["content"])
+    assert answer.status == 200
+    assert await answer.read() == SAMPLE.content
+    digest = base64.b64encode(hashlib.sha256(SAMPLE.content).digest()).decode()
+    assert answer.headers["Repr-Digest"] == f"sha-256=:{digest}:"
+    assert answer.headers["Content-Type"] == "audio/flac"
+    assert answer.headers["Content-Length"] == str(len(SAMPLE.content))
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    disposition = answer.headers["Content-Disposition"]
+    assert disposition == "attachment; filename=\"r_u_ber.flac\"; filename*=UTF-8''r%C3%A4u%22ber.flac"
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=100-299", 100, 300),
+        ("bytes=-7", -7, None),
+        ("bytes=5-", 5, None),
+        ("bytes=9-999999999", 9, None),
+    ],
+)
+async def test_range(client: Client, asked: str, start: int, stop: int | None) -> None:
+    upload = await send(client, SAMPLE)
+    answer = await client.get(upload["links"]["content"], headers={"Range": asked})
+    assert answer.status == 206
+    expected = SAMPLE.content[start:stop]
+    assert await answer.read() == expected
+    first = start % len(SAMPLE.content)
+    assert answer.headers["Content-Range"] == f"bytes {first}-{first + len(expected) - 1}/{len(SAMPLE.content)}"
+
+
+@pytest.mark.parametrize("asked", ["bytes=5-2", "bytes=a-b", "seconds=1-2", "bytes=0-1,4-5", "bytes=-"])
+async def test_ranges_that_cannot_be_read_give_everything(client: Client, asked: str) -> None:
+    upload = await send(client, SAMPLE)
+    answer = await client.get(upload["links"]["content"], headers={"Range": asked})
+    assert answer.status == 200
+    assert await answer.read() == SAMPLE.content
+
+
+@pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=123456789-223456789"])
+async def test_ranges_outside_are_416(client: Client, asked: str) -> None:
+    upload = await send(client, SAMPLE)
+    answer = await client.get(upload["links"]["content"], headers={"Range": asked})
+    assert answer.status == 416
+    assert answer.headers["Content-Range"] == f"bytes */{len(SAMPLE.content)}"
+
+
+async def test_conditions(client: Client) -> None:
+    upload = await send(client, SAMPLE)
+    url = upload["links"]["content"]
+    etag = (await client.get(url)).headers["ETag"]
+    assert etag == f'"{upload["sha256"]}"'
+    assert (await client.get(url, headers={"If-None-Match": etag})).status == 304
+    assert (await client.get(url, headers={"If-None-Match": '"other"'})).status == 200
+    assert (await client.get(url, headers={"If-Match": '"other"'})).status == 412
+    assert (await client.get(url, headers={"If-Match": "*"})).status == 200
+    assert (await client.get(url, headers={"Range": "bytes=0-1", "If-Range": etag})).status == 206
+    assert (await client.get(url, headers={"Range": "bytes=0-1", "If-Range": '"other"'})).status == 200
+
+
+async def test_head_has_the_headers_and_no_body(client: Client) -> None:
+    upload = await send(client, SAMPLE)
+    answer = await client.head(upload["links"]["content"])
+    assert answer.status == 200
+    assert answer.headers["Content-Length"] == str(len(SAMPLE.content))
+    assert await answer.read() == b""
+
+
+async def test_shortened_recording_is_refused_and_reported(client: Client, folder: Path) -> None:
+    upload = await send(client, SAMPLE)
+    (stored,) = (folder / "audio").rglob("*.flac")
+    stored.chmod(0o600)
+    stored.write_bytes(SAMPLE.content[:100])
+    answer = await client.get(upload["links"]["content"])
+    assert answer.status == 500
+    assert (await answer.json())["type"] == "urn:maie:problem:damaged"
+    record = await (await client.get(upload["links"]["self"])).json()
+    assert record["status"] == "damaged"
+    assert (await client.get(upload["links"]["content"])).status == 500

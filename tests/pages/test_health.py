@@ -1,0 +1,38 @@
+"""What supervisors and load balancers ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maie_aiohttp.appkeys import DRAIN
+from tests.conftest import Client, configure, serving
+
+
+async def test_healthy_and_ready(client: Client) -> None:
+    assert await (await client.get("/health")).json() == {"status": "ok"}
+    ready = await client.get("/ready")
+    assert ready.status == 200
+    assert await ready.json() == {"status": "ready", "receiving": 0}
+
+
+async def test_not_ready_below_the_reserve(folder: Path) -> None:
+    storage: dict[str, object] = {"reserve": "1000 TiB", "reserve_ratio": "100 %"}
+    async with serving(configure(folder, storage=storage)) as client:
+        ready = await client.get("/ready")
+        assert ready.status == 503
+        assert (await ready.json())["type"] == "urn:maie:problem:storage-full"
+        assert (await client.get("/health")).status == 200
+        refused = await client.post("/v1/uploads", data=b"RIFF")
+        assert refused.status == 507
+        assert (await client.get("/v1/uploads")).status == 200
+
+
+async def test_not_ready_while_stopping(client: Client) -> None:
+    assert client.app is not None
+    await client.app[DRAIN].run(0)
+    ready = await client.get("/ready")
+    assert ready.status == 503
+    assert (await client.get("/v1/uploads")).status == 200
+    refused = await client.post("/v1/uploads", data=b"RIFF")
+    assert refused.status == 503
+    assert int(refused.headers["Retry-After"]) > 0
