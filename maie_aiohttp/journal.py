@@ -1,6 +1,6 @@
 """One readable line an event: for people on a terminal, JSON for machines elsewhere.
 
-Values are quoted by the renderers, so a file name with a line feed or an escape sequence in it stays on its line.
+Whatever is in a file name or in a library's message, a line feed or an escape sequence, stays on its line.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ def configure(*, level: str, style: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _keep_to_one_line,
     ]
     structlog.configure(
         processors=[*shared, *_rendering(console=console)],
@@ -34,6 +35,13 @@ def _rendering(*, console: bool) -> list[structlog.typing.Processor]:
     if console:
         return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _keep_to_one_line(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Renderers quote values, but print the event itself as it is; a library may have put anything into it."""
+    text = str(event["event"])
+    event["event"] = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
+    return event
 
 
 def _adopt_library_logs(shared: list[structlog.typing.Processor], *, console: bool) -> None:

@@ -35,7 +35,17 @@ async def test_list_filters_by_status(client: Client) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=501", "limit=ten", "limit=-1", "limit=", "limit=\u0661", "status=lost", "cursor=!", "cursor=eA=="],
+    [
+        "limit=0",
+        "limit=501",
+        "limit=ten",
+        "limit=-1",
+        "limit=",
+        "limit=\u0661",
+        "status=lost",
+        "cursor=!",
+        "cursor=eA==",
+    ],
 )
 async def test_list_refuses_what_it_does_not_understand(client: Client, query: str) -> None:
     answer = await client.get(f"/v1/uploads?{query}")
