@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -14,13 +15,17 @@ Outcomes = Sequence[Exception | None]
 
 
 async def to_its_end(work: Awaitable[Result]) -> Result:
-    """Await `work`; whoever is cancelled meanwhile waits for its end first. A thread cannot be stopped, so its bytes
-    would land after the upload was given up; and a commit must not be parted from its clean-up."""
+    """Await `work`; whoever is cancelled meanwhile, however often, waits for its end first. A thread cannot be stopped,
+    so its bytes would land after the upload was given up; and a commit must not be parted from its clean-up."""
     running = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
-        await asyncio.wait([running])
+        while not running.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # Seen: asyncio reports errors at which nobody looked.
         raise
 
 

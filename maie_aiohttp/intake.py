@@ -6,6 +6,7 @@ A `Delivery` is one request and has one outcome: all of its files are settled to
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
@@ -16,7 +17,7 @@ import structlog
 from maie_aiohttp import formats
 from maie_aiohttp.checks import ArchiveTail, Chain, Digest, SizeLimit, Sniff
 from maie_aiohttp.concurrency import to_its_end
-from maie_aiohttp.errors import Busy, Empty, StorageFailed, StorageFull, TooLarge
+from maie_aiohttp.errors import Busy, Empty, IntakeError, StorageFull, TooLarge
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.interfaces import Catalog, Store
 from maie_aiohttp.model import Declared, Metadata, Status, Upload
@@ -77,15 +78,23 @@ class Intake:
         return Delivery(self)
 
     async def remove(self, id: UUID) -> None:
-        """Delete an upload, durably. Raises `NotFound`.
+        """Delete an upload, durably. Once begun it runs to its end. Raises `NotFound`.
 
         The file is taken back to `incoming/` first: whether a crash finds it with its record or without, start-up
         then knows what was meant (see `reconcile`).
         """
+        await to_its_end(self._remove(id))
+
+    async def _remove(self, id: UUID) -> None:
         upload = await self.catalog.get(id)
         mark = self.store.locator_of(id)
         await self.store.retract(mark, upload.locator)
-        await self.catalog.remove(id)
+        try:
+            await self.catalog.remove(id)
+        except (StorageFull, Busy):
+            await self.store.publish(mark, id, formats.BY_NAME[upload.format].extension)
+            await self.store.discard(mark)
+            raise
         await self.store.discard(mark)
 
 
@@ -106,7 +115,8 @@ class Delivery:
 
     async def __aexit__(self, *_: object) -> None:
         for locator in self._begun:
-            await self._store.discard(locator)
+            with suppress(IntakeError):  # What cannot be taken away now is taken away at the next start.
+                await self._store.discard(locator)
 
     async def receive(self, declared: Declared, chunks: AsyncIterator[bytes]) -> None:
         """Take one file to its end. Raises what is wrong with it as soon as that is known."""
@@ -131,21 +141,24 @@ class Delivery:
             yield chunk
 
     async def _settle(self, metadata: Metadata) -> Sequence[Upload]:
+        marks, self._begun = self._begun, []  # As long as it is not known what is stored they stay, for start-up.
         try:
-            published = [await self._publish(received) for received in self._received]
-            uploads = [
-                _record(received, locator, metadata)
-                for received, locator in zip(self._received, published, strict=True)
-            ]
-            await self._catalog.settle(uploads)
+            uploads = await self._publish_and_record(metadata)
         except (StorageFull, Busy):
             await self._retract()
+            self._begun = marks
             raise
-        except StorageFailed:
-            self._begun.clear()  # Whether the record is there is not known: the marks stay, and start-up decides.
-            raise
+        self._begun = marks
         for upload in uploads:
             log.info("upload stored", upload=str(upload.id), size=upload.size, format=upload.format)
+        return uploads
+
+    async def _publish_and_record(self, metadata: Metadata) -> Sequence[Upload]:
+        published = [await self._publish(received) for received in self._received]
+        uploads = [
+            _record(received, locator, metadata) for received, locator in zip(self._received, published, strict=True)
+        ]
+        await self._catalog.settle(uploads)
         return uploads
 
     async def _publish(self, received: Received) -> str:

@@ -58,10 +58,17 @@ async def _audit_records(store: Store, catalog: Catalog) -> None:
     after: Position | None = None
     while page := await catalog.list(PAGE, status=Status.STORED, after=after):
         for upload in page:
-            if await store.size(upload.locator) != upload.size:
+            if await _is_damaged(store, upload):
                 await _mark_damaged(catalog, upload)
         after = Position(page[-1].created_at, page[-1].id)
         await asyncio.sleep(PAUSE)
+
+
+async def _is_damaged(store: Store, upload: Upload) -> bool:
+    """Whether the file is not what the record says; if it is below `incoming/`, it is just being deleted."""
+    if await store.size(upload.locator) == upload.size:
+        return False
+    return await store.size(store.locator_of(upload.id)) is None
 
 
 async def _mark_damaged(catalog: Catalog, upload: Upload) -> None:

@@ -42,13 +42,20 @@ class SqlCatalog:
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", _configure_sqlite)
         catalog = cls(engine)
-        with translated():
-            catalog._writer = await engine.connect()
-            async with catalog._writer.begin():
-                if engine.dialect.name == "sqlite":
-                    await catalog._writer.exec_driver_sql("BEGIN IMMEDIATE")
-                await catalog._writer.run_sync(upgrade)
+        try:
+            await catalog._start()
+        except IntakeError:
+            await catalog.close()
+            raise
         return catalog
+
+    async def _start(self) -> None:
+        with translated():
+            self._writer = await self._engine.connect()
+            async with self._writer.begin():
+                if self._engine.dialect.name == "sqlite":
+                    await self._writer.exec_driver_sql("BEGIN IMMEDIATE")
+                await self._writer.run_sync(upgrade)
 
     async def close(self) -> None:
         """End the connections."""
@@ -91,12 +98,13 @@ class SqlCatalog:
                 return rows
 
     async def _commit(self, writes: Sequence[Write]) -> Outcomes:
-        """One transaction for all; if that fails, one for each, so that a bad write costs no other."""
+        """One transaction for all; if that fails, one for each, so that a bad write costs no other. A lock is nobody's
+        fault, and waiting for it again would take each as long."""
         try:
             await self._transaction(writes)
-        except IntakeError as error:
-            if len(writes) == 1:
-                return [error]
+        except Exception as error:  # noqa: BLE001 - a bad write may fail in any way
+            if len(writes) == 1 or isinstance(error, Busy):
+                return [error] * len(writes)
             return [(await self._commit([write]))[0] for write in writes]
         return [None] * len(writes)
 

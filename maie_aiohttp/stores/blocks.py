@@ -59,7 +59,7 @@ class Gatherer:
         self._budget = budget
         self._write = write
         self._block = bytearray()
-        self._goal = min(at_most + 1, SMALL) if at_most is not None and at_most < SMALL else HEAD
+        self._goal = at_most + 1 if at_most is not None and at_most <= SMALL else HEAD
         self._first = True
         self._silent = False
         self._writing: asyncio.Future[None] | None = None
@@ -71,7 +71,7 @@ class Gatherer:
     async def __aexit__(self, *_: object) -> None:
         self._budget.leave(self)
         if self._writing is not None:
-            await asyncio.wait([self._writing])
+            await asyncio.gather(self._writing, return_exceptions=True)
 
     async def add(self, chunk: bytes) -> None:
         """Take a chunk. Raises what writing the blocks before it raised."""
@@ -93,15 +93,19 @@ class Gatherer:
 
     def write_if_idle(self) -> None:
         """Begin to write an unfilled block whose client has been silent since the last call."""
-        if self._silent and self._block and self._writing is None:
+        if self._silent and self._writing is None:
             self._begin_write()
         self._silent = True
 
     def _begin_write(self) -> None:
-        block, self._block = self._block, bytearray()
-        self._writing = asyncio.ensure_future(self._write(block))
+        if self._block:
+            block, self._block = self._block, bytearray()
+            self._writing = asyncio.ensure_future(self._write_block(block))
+
+    async def _write_block(self, block: Chunk) -> None:
+        await self._write(block)
+        self._writing = None  # After a failure it stays, for whoever adds next.
 
     async def _written(self) -> None:
-        if self._writing is not None:
+        while self._writing is not None:
             await self._writing
-            self._writing = None

@@ -26,6 +26,9 @@ READ_SIZE = 262_144
 GRACE = 3600.0
 """Seconds; a published file without a record is left alone so long, since its upload may still be settling."""
 
+_TROUBLE = (StorageFull, StorageFailed)
+"""What the next upload may meet as well; the readiness probe finds out."""
+
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
@@ -99,8 +102,7 @@ class DiskStore:
         return self._folder.root / locator
 
     async def read(self, locator: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = await self._hop(os.open, locator, flags, dir_fd=self._folder.descriptor)
+        descriptor = await self._hop(self._shelf.open, locator)
         try:
             while start < stop:
                 piece = await self._hop(os.pread, descriptor, min(READ_SIZE, stop - start), start)
@@ -130,9 +132,11 @@ class DiskStore:
             with translated():
                 result: Result = await to_its_end(wrap(work)(*args, executor=self._executor, **kwargs))
                 return result
-        except (StorageFull, StorageFailed):
+        except _TROUBLE:
             self._troubled = True
             raise
 
     async def _publish_batch(self, batch: Sequence[Publication]) -> Outcomes:
-        return await self._hop(self._shelf.publish, batch)
+        outcomes = await self._hop(self._shelf.publish, batch)
+        self._troubled = self._troubled or any(isinstance(outcome, _TROUBLE) for outcome in outcomes)
+        return outcomes

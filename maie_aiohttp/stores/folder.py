@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 from maie_aiohttp.errors import StorageFailed
@@ -25,7 +27,7 @@ class DataFolder:
     folder in its place meanwhile."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root.resolve()
         self._descriptor: int | None = None
         self._lock: int | None = None
 
@@ -37,6 +39,12 @@ class DataFolder:
 
     def open(self) -> None:
         """Take the lock and make the layout. Raises `StorageFailed`."""
+        try:
+            self._open()
+        except OSError as error:
+            raise StorageFailed(f"{error.filename or self.root}: {error.strerror}.") from error
+
+    def _open(self) -> None:
         self._make(self.root)
         self._descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._take_lock()
@@ -55,11 +63,11 @@ class DataFolder:
         self._descriptor = self._lock = None
 
     def _make(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=folder == self.root, exist_ok=True)
-        except FileExistsError:
-            raise StorageFailed(f"{folder} is not a folder.") from None
+        with suppress(FileExistsError):
+            folder.mkdir(FOLDER_MODE, parents=folder == self.root)
         found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise StorageFailed(f"{folder} is not a folder.")
         if found.st_uid != os.geteuid():
             raise StorageFailed(f"{folder} belongs to another user.")
         if found.st_mode & 0o777 != FOLDER_MODE:

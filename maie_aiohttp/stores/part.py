@@ -63,8 +63,11 @@ class PartFile:
     def _open(self) -> int:
         if self._descriptor is None:
             self._descriptor = os.open(self._locator, _FLAGS, PART_MODE, dir_fd=self._root)
-            if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            found = os.fstat(self._descriptor)
+            if not stat.S_ISREG(found.st_mode):
                 raise StorageFailed("Something that is not a file stands where the upload should go.")
+            if found.st_size < self._position:
+                raise StorageFailed("Bytes that were durable are missing.")
             os.ftruncate(self._descriptor, self._position)
             os.lseek(self._descriptor, self._position, os.SEEK_SET)
         return self._descriptor

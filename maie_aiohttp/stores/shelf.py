@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import ParamSpec
 from uuid import UUID
 
-from maie_aiohttp.errors import IntakeError
+from maie_aiohttp.errors import Damaged, IntakeError
 from maie_aiohttp.stores.folder import PART_MODE, PUBLISHED_MODE, SHARDS, sync_folder
 from maie_aiohttp.stores.space import translated
 
@@ -68,6 +68,14 @@ class Shelf:
             return os.stat(locator, dir_fd=self._root, follow_symlinks=False).st_size
         return None
 
+    def open(self, locator: str) -> int:
+        """A descriptor to read from. Raises `Damaged` where there is nothing to read."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            return os.open(locator, flags, dir_fd=self._root)
+        except FileNotFoundError:
+            raise Damaged("The stored recording is not there any more.") from None
+
     def unfinished(self) -> Sequence[UUID]:
         """The uploads with a name below `incoming/`; other files there are left alone."""
         names = self._list("incoming")
@@ -88,10 +96,11 @@ class Shelf:
                     yield id, f"{folder}/{name}"
 
     def quarantine(self, published: str) -> None:
-        """Move a file to `orphans/`, under the same name."""
+        """Move a file to `orphans/`, under the same name; unless it was deleted meanwhile."""
         orphan = f"orphans/{PurePosixPath(published).name}"
-        os.rename(published, orphan, src_dir_fd=self._root, dst_dir_fd=self._root)
-        sync_folder("orphans", self._root)
+        with suppress(FileNotFoundError):
+            os.rename(published, orphan, src_dir_fd=self._root, dst_dir_fd=self._root)
+            sync_folder("orphans", self._root)
 
     def write_probe(self) -> None:
         """Find out whether the disk takes bytes, by giving it some."""
@@ -136,7 +145,9 @@ def _outcome(step: Callable[Args, None], *args: Args.args, **kwargs: Args.kwargs
 
 
 def _uuid(name: str) -> UUID | None:
-    """The UUID a file is named by; None for files that are not ours."""
+    """The UUID a file is named by, in its usual form; None for files that are not ours."""
+    stem, _, extension = name.partition(".")
     with suppress(ValueError):
-        return UUID(name.partition(".")[0])
+        id = UUID(stem)
+        return id if str(id) == stem and "." not in extension else None
     return None

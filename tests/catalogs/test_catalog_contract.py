@@ -1,0 +1,205 @@
+"""What every catalog promises; see `interfaces.Catalog`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import event
+
+from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.errors import Busy, NotFound, StorageFailed, StorageFull
+from maie_aiohttp.model import TRANSITIONS, Position, Status, Upload
+from tests.layers import NOON, impatient, locked, query, small, sql_catalog, upload
+
+
+@pytest.fixture
+def catalog(sqlite: SqlCatalog) -> SqlCatalog:
+    """Each catalog in turn; so far there is one."""
+    return sqlite
+
+
+def events(path: Path) -> list[UUID]:
+    """What is still to be told to the pipeline."""
+    return sorted(UUID(str(row[0])) for row in query(path, "SELECT upload_id FROM outbox"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"filename": None, "stored_at": None, "metadata": {}},
+        {"filename": "Ä".encode().decode() * 200, "size": 2**62, "offset": 2**62},
+        {"created_at": NOON.replace(microsecond=123_457), "metadata": {"": "", "a": ("", "b"), "ü": "\x01"}},
+    ],
+)
+async def test_gives_back_what_it_was_given(catalog: SqlCatalog, changes: dict[str, object]) -> None:
+    given = upload(**changes)  # type: ignore[arg-type]  # fields by name
+    await catalog.settle([given])
+    assert await catalog.get(given.id) == given
+
+
+async def test_survives_reopening(path: Path) -> None:
+    given = [upload(age=age) for age in range(3)]
+    async with sql_catalog(path) as catalog:
+        await catalog.settle(given)
+        await catalog.move(given[0].id, Status.DAMAGED)
+        await catalog.remove(given[1].id)
+    async with sql_catalog(path) as catalog:
+        assert (await catalog.get(given[0].id)).status is Status.DAMAGED
+        assert await catalog.list(10, status=Status.STORED, after=None) == [given[2]]
+
+
+async def test_one_event_for_each_stored_upload(catalog: SqlCatalog, path: Path) -> None:
+    given = [upload() for _ in range(5)]
+    await catalog.settle(given[:3])
+    await asyncio.gather(*(catalog.settle([one]) for one in given[3:]))
+    assert events(path) == sorted(one.id for one in given)
+    await catalog.remove(given[0].id)
+    assert events(path) == sorted(one.id for one in given[1:])
+
+
+async def test_settles_all_or_none(catalog: SqlCatalog, path: Path) -> None:
+    known = upload()
+    await catalog.settle([known])
+    with pytest.raises(StorageFailed):
+        await catalog.settle([upload(), upload(), known])
+    assert await catalog.list(10, status=None, after=None) == [known]
+    assert events(path) == [known.id]
+
+
+async def test_unknown_uploads(catalog: SqlCatalog) -> None:
+    with pytest.raises(NotFound):
+        await catalog.get(uuid4())
+    with pytest.raises(NotFound):
+        await catalog.remove(uuid4())
+    await catalog.move(uuid4(), Status.DAMAGED)
+    assert await catalog.list(10, status=None, after=None) == []
+
+
+async def test_removes_once(catalog: SqlCatalog) -> None:
+    given = upload()
+    await catalog.settle([given])
+    outcomes = await asyncio.gather(*(catalog.remove(given.id) for _ in range(5)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(NotFound) == 4
+    with pytest.raises(NotFound):
+        await catalog.get(given.id)
+
+
+async def test_lists_newest_first_page_by_page(catalog: SqlCatalog) -> None:
+    given = [upload(age=age) for age in (0, 1, 2, 2, 2, 2, 3, 3)]
+    await catalog.settle(given)
+    found: list[Upload] = []
+    after = None
+    while page := await catalog.list(3, status=None, after=after):
+        assert len(page) <= 3
+        found += page
+        after = Position(page[-1].created_at, page[-1].id)
+    assert found == sorted(given, key=lambda one: (one.created_at, one.id), reverse=True)
+
+
+async def test_lists_one_status_only(catalog: SqlCatalog) -> None:
+    given = [upload(age=age) for age in range(6)]
+    await catalog.settle(given)
+    for one in given[::2]:
+        await catalog.move(one.id, Status.DAMAGED)
+    assert await catalog.list(9, status=Status.STORED, after=None) == given[1::2]
+    damaged = await catalog.list(9, status=Status.DAMAGED, after=Position(given[0].created_at, given[0].id))
+    assert [one.id for one in damaged] == [one.id for one in given[2::2]]
+
+
+@pytest.mark.parametrize("source", Status)
+@pytest.mark.parametrize("target", Status)
+async def test_moves_only_where_it_is_allowed(catalog: SqlCatalog, source: Status, target: Status) -> None:
+    given = upload(status=source)
+    await catalog.settle([given])
+    await catalog.move(given.id, target)
+    assert (await catalog.get(given.id)).status is (target if target in TRANSITIONS[source] else source)
+
+
+async def test_knows_its_own(catalog: SqlCatalog) -> None:
+    given = [upload() for _ in range(500)]
+    await catalog.settle(given)
+    own = {one.id for one in given}
+    assert await catalog.known([*own, uuid4()]) == own
+    assert await catalog.known([uuid4()]) == await catalog.known([]) == frozenset()
+
+
+def count_commits(catalog: SqlCatalog) -> list[object]:
+    commits: list[object] = []
+    event.listen(catalog._engine.sync_engine, "commit", commits.append)
+    return commits
+
+
+async def test_writes_at_once_share_a_transaction(catalog: SqlCatalog) -> None:
+    commits = count_commits(catalog)
+    given = [upload() for _ in range(40)]
+    await asyncio.gather(*(catalog.settle([one]) for one in given))
+    assert len(commits) <= 2
+    assert len(await catalog.list(50, status=None, after=None)) == 40
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"sha256": None},
+        {"filename": "\ud800"},
+        {"size": 2**64},
+        {"metadata": {"a": object()}},
+    ],
+    ids=["missing", "surrogate", "too large a number", "no text"],
+)
+async def test_a_bad_write_costs_no_other(catalog: SqlCatalog, path: Path, bad: dict[str, object]) -> None:
+    given = [upload() for _ in range(7)]
+    wrong = upload(**bad)  # type: ignore[arg-type]  # fields by name
+    writes = [catalog.settle([one]) for one in given]
+    writes[3:3] = [catalog.settle([wrong]), catalog.remove(uuid4())]
+    outcomes = await asyncio.gather(*writes, return_exceptions=True)
+    assert [outcome is None for outcome in outcomes] == [True] * 3 + [False] * 2 + [True] * 4
+    assert isinstance(outcomes[4], NotFound)
+    assert events(path) == sorted(one.id for one in given)
+
+
+async def test_reading_waits_for_no_writer(catalog: SqlCatalog, path: Path) -> None:
+    given = upload()
+    await catalog.settle([given])
+    with locked(path):
+        assert await catalog.get(given.id) == given
+
+
+async def test_a_locked_catalog_is_busy_once_for_all_who_wait(catalog: SqlCatalog, path: Path) -> None:
+    await impatient(catalog)
+    attempts: list[object] = []
+    event.listen(catalog._engine.sync_engine, "rollback", attempts.append)
+    given = [upload() for _ in range(20)]
+    with locked(path):
+        outcomes = await asyncio.gather(*(catalog.settle([one]) for one in given), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {Busy}
+    assert len(attempts) <= 2
+    assert events(path) == []
+    await catalog.settle(given)
+    assert len(events(path)) == 20
+
+
+async def test_a_full_disk_takes_no_record_and_loses_none(catalog: SqlCatalog, path: Path) -> None:
+    known = upload()
+    await catalog.settle([known])
+    await small(catalog)
+    many = [upload(metadata={"text": "x" * 5000}) for _ in range(20)]
+    with pytest.raises(StorageFull):
+        await catalog.settle(many)
+    assert await catalog.list(50, status=None, after=None) == [known]
+    assert events(path) == [known.id]
+
+
+async def test_a_catalog_that_lost_a_table_fails_without_telling_how(catalog: SqlCatalog, path: Path) -> None:
+    query(path, "DROP TABLE outbox")
+    with pytest.raises(StorageFailed) as raised:
+        await catalog.settle([upload()])
+    assert "outbox" not in str(raised.value)
+    assert await catalog.list(50, status=None, after=None) == []
+    query(path, "DROP TABLE uploads")
+    with pytest.raises(StorageFailed):
+        await catalog.known([])

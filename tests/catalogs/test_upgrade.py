@@ -1,0 +1,109 @@
+"""Migrations: where they lead, and what becomes of a catalog when they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine
+
+from maie_aiohttp.catalogs import schema
+from maie_aiohttp.catalogs.upgrade import upgrade
+from maie_aiohttp.errors import StorageFailed
+from tests.layers import query, sql_catalog, upload
+
+
+def scripts() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", "maie_aiohttp.catalogs:migrations")
+    return ScriptDirectory.from_config(config)
+
+
+def test_the_schema_stands_at_the_newest_migration() -> None:
+    assert scripts().get_current_head() == schema.REVISION
+
+
+def test_migrations_make_exactly_the_tables_of_the_schema() -> None:
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        upgrade(connection)
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, schema.metadata) == []
+    engine.dispose()
+
+
+def tables(connection: Connection) -> list[str]:
+    """Every table and index, as SQLite keeps it."""
+    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'alembic%'")
+    return sorted(" ".join(str(row).replace('"', "").split()) for row in rows)
+
+
+def test_migrating_again_changes_nothing() -> None:
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        upgrade(connection)
+        before = tables(connection)
+        upgrade(connection)
+        assert tables(connection) == before
+    engine.dispose()
+
+
+async def test_opening_again_keeps_what_is_there(path: Path) -> None:
+    given = upload()
+    async with sql_catalog(path) as catalog:
+        await catalog.settle([given])
+    async with sql_catalog(path) as catalog:
+        assert await catalog.get(given.id) == given
+    assert query(path, "SELECT version_num FROM alembic_version") == [(schema.REVISION,)]
+
+
+async def refused(path: Path) -> str:
+    """Why the catalog cannot be opened."""
+    threads = {*threading.enumerate()}
+    with pytest.raises(StorageFailed) as raised:
+        async with sql_catalog(path):
+            pass
+    await asyncio.to_thread(threads_end, but=threads)
+    return str(raised.value)
+
+
+def threads_end(but: set[threading.Thread]) -> None:
+    """Return when there are no threads but those, and this one. A thread that stays keeps the process from ending."""
+    for thread in {*threading.enumerate()} - but - {threading.current_thread()}:
+        thread.join()
+
+
+async def test_a_migration_that_fails_leaves_the_catalog_as_it_was(path: Path) -> None:
+    query(path, "CREATE TABLE outbox (mine)")
+    await refused(path)
+    assert query(path, "SELECT name FROM sqlite_master") == [("outbox",)]
+    query(path, "DROP TABLE outbox")
+    async with sql_catalog(path) as catalog:
+        await catalog.settle([upload()])
+
+
+async def test_a_catalog_from_the_future_is_left_alone(path: Path) -> None:
+    async with sql_catalog(path):
+        pass
+    query(path, "UPDATE alembic_version SET version_num = '9999'")
+    assert "newer" in await refused(path)
+    assert query(path, "SELECT version_num FROM alembic_version") == [("9999",)]
+
+
+@pytest.mark.parametrize(
+    "bytes_", [b"not a database at all, but long enough to be one" * 50, b"SQLite format 3\0" * 99]
+)
+def test_a_damaged_catalog_is_refused(path: Path, bytes_: bytes) -> None:
+    path.write_bytes(bytes_)
+    asyncio.run(refused(path))
+    assert path.read_bytes() == bytes_
+
+
+async def test_a_catalog_below_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    await refused(tmp_path / "missing" / "catalog.sqlite")

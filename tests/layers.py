@@ -1,0 +1,155 @@
+"""The layers below HTTP, each by itself: a store on a disk, a catalog in a file, and ways to make them fail."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import sqlite3
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.interfaces import Chunk
+from maie_aiohttp.model import Status, Upload
+from maie_aiohttp.stores.blocks import BlockBudget
+from maie_aiohttp.stores.disk import DiskStore
+from maie_aiohttp.stores.folder import DataFolder
+from maie_aiohttp.stores.space import Reserve
+
+KIB = 1024
+MIB = 1024 * KIB
+NO_RESERVE = Reserve(0, 0)
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting and giving files away needs root")
+
+
+@contextmanager
+def disk_store(root: Path, reserve: Reserve = NO_RESERVE, *, threads: int = 2) -> Iterator[DiskStore]:
+    """A store in the folder `root`."""
+    folder = DataFolder(root)
+    try:
+        folder.open()
+        store = DiskStore(folder, BlockBudget(largest=MIB, total=16 * MIB), reserve, threads=threads)
+        yield store
+        store.close()
+    finally:
+        folder.close()
+
+
+@asynccontextmanager
+async def sql_catalog(path: Path) -> AsyncIterator[SqlCatalog]:
+    """A catalog in the SQLite file `path`."""
+    catalog = await SqlCatalog.open(f"sqlite+aiosqlite:///{path}")
+    yield catalog
+    await catalog.close()
+
+
+def upload(id: UUID | None = None, *, age: float = 0, **changes: object) -> Upload:
+    """A record of a stored upload made `age` seconds before noon."""
+    id = id or uuid4()
+    created_at = NOON - timedelta(seconds=age)
+    values: dict[str, object] = {
+        "id": id,
+        "status": Status.STORED,
+        "filename": "speech.wav",
+        "size": 5,
+        "offset": 5,
+        "media_type": "audio/wav",
+        "format": "wav",
+        "sha256": "ab" * 32,
+        "locator": f"audio/{id.hex[:2]}/{id}.wav",
+        "created_at": created_at,
+        "stored_at": created_at,
+        "metadata": {"speaker": "Ada", "tag": ("one", "two")},
+    }
+    return Upload(**{**values, **changes})  # type: ignore[arg-type]  # the names above are those of the fields
+
+
+async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
+    """Chunks as they come from a client, with other tasks in between."""
+    for chunk in chunks:
+        yield chunk
+        await asyncio.sleep(0)
+
+
+def unconcerned(_: Chunk) -> None:
+    """The check that has no objection."""
+
+
+async def content(store: DiskStore, locator: str) -> bytes:
+    """Everything that stands at `locator`."""
+    size = await store.size(locator)
+    assert size is not None
+    return b"".join([piece async for piece in store.read(locator, 0, size)])
+
+
+@contextmanager
+def limited(what: int, limit: int) -> Iterator[None]:
+    """Lower one of this process's own resource limits."""
+    soft, hard = resource.getrlimit(what)
+    resource.setrlimit(what, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(what, (soft, hard))
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Let every opening of a file fail with EMFILE."""
+    free = os.dup(0)
+    os.close(free)
+    with limited(resource.RLIMIT_NOFILE, free):
+        yield
+
+
+@contextmanager
+def memory_disk(folder: Path, options: str) -> Iterator[Path]:
+    """A file system of its own at `folder`."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def query(catalog: Path, sql: str) -> list[tuple[object, ...]]:
+    """What another program sees in the catalog."""
+    with sqlite3.connect(catalog) as connection:
+        rows = connection.execute(sql).fetchall()
+    connection.close()
+    return rows
+
+
+@contextmanager
+def locked(catalog: Path) -> Iterator[None]:
+    """Another program in the middle of a transaction."""
+    connection = sqlite3.connect(catalog, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+async def impatient(catalog: SqlCatalog) -> None:
+    """Let the catalog give up at once on a lock, and not after five seconds."""
+    assert catalog._writer is not None
+    await catalog._writer.exec_driver_sql("PRAGMA busy_timeout=0")
+    await catalog._writer.rollback()
+
+
+async def small(catalog: SqlCatalog) -> None:
+    """Let the catalog's file not grow any more: every further record meets "database or disk is full"."""
+    assert catalog._writer is not None
+    await catalog._writer.exec_driver_sql("PRAGMA max_page_count=1")
+    await catalog._writer.rollback()

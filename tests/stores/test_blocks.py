@@ -1,0 +1,214 @@
+"""Gathering: few large writes, in order, within one budget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maie_aiohttp.interfaces import HEAD, Chunk
+from maie_aiohttp.stores import blocks
+from maie_aiohttp.stores.blocks import SMALL, BlockBudget, Gatherer
+from tests.layers import KIB, MIB
+
+
+class Written:
+    """What was written, block by block; never two at once. While `gate` is closed, writing takes for ever."""
+
+    def __init__(self) -> None:
+        self.blocks: list[bytes] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure: Exception | None = None
+        self._busy = False
+
+    async def __call__(self, block: Chunk) -> None:
+        assert not self._busy
+        self._busy = True
+        await self.gate.wait()
+        self._busy = False
+        if self.failure:
+            raise self.failure
+        self.blocks.append(bytes(block))
+
+    @property
+    def sizes(self) -> list[int]:
+        return [len(block) for block in self.blocks]
+
+
+def budget(largest: int = MIB, total: int = 16 * MIB) -> BlockBudget:
+    return BlockBudget(largest=largest, total=total)
+
+
+async def gather(written: Written, chunks: Sequence[bytes], at_most: int | None = None) -> bytes:
+    """A whole upload; returns what was left for the last write."""
+    async with Gatherer(budget(largest=100_000), written, at_most=at_most) as gatherer:
+        for chunk in chunks:
+            await gatherer.add(chunk)
+        return bytes(await gatherer.rest())
+
+
+@given(
+    sizes=st.lists(st.integers(0, 3 * HEAD), max_size=20),
+    at_most=st.one_of(st.none(), st.integers(0, 2 * SMALL)),
+)
+def test_what_is_written_is_what_was_given(sizes: list[int], at_most: int | None) -> None:
+    given = [bytes([number]) * size for number, size in enumerate(sizes)]
+
+    async def upload() -> bytes:
+        written = Written()
+        rest = await gather(written, given, at_most)
+        return b"".join(written.blocks) + rest
+
+    assert asyncio.run(upload()) == b"".join(given)
+
+
+@pytest.mark.parametrize("size", [1, HEAD, 2 * HEAD, SMALL])
+async def test_an_upload_known_to_be_small_is_left_for_one_write(size: int) -> None:
+    written = Written()
+    rest = await gather(written, [b"x" * 1000] * (size // 1000) + [b"x" * (size % 1000)], at_most=size)
+    assert (written.blocks, len(rest)) == ([], size)
+
+
+@pytest.mark.parametrize("at_most", [None, SMALL + 1, 10 * MIB])
+async def test_the_first_block_is_the_head_and_is_waited_for(at_most: int | None) -> None:
+    written = Written()
+    async with Gatherer(budget(), written, at_most=at_most) as gatherer:
+        await gatherer.add(b"x" * (HEAD - 1))
+        assert written.sizes == []
+        await gatherer.add(b"x")
+        assert written.sizes == [HEAD]
+
+
+async def test_later_blocks_are_as_large_as_allowed_and_written_behind_the_reading() -> None:
+    written = Written()
+    async with Gatherer(budget(largest=200 * KIB), written, at_most=None) as gatherer:
+        await gatherer.add(b"x" * HEAD)
+        written.gate.clear()
+        for _ in range(3):
+            await gatherer.add(b"x" * 100 * KIB)
+        assert written.sizes == [HEAD]
+        written.gate.set()
+        assert len(await gatherer.rest()) == 100 * KIB
+    assert written.sizes == [HEAD, 200 * KIB]
+
+
+async def test_a_disk_that_is_slower_than_the_client_holds_the_client_back() -> None:
+    written = Written()
+    async with Gatherer(budget(largest=HEAD), written, at_most=None) as gatherer:
+        await gatherer.add(b"x" * HEAD)
+        written.gate.clear()
+        await gatherer.add(b"x" * HEAD)
+        third = asyncio.create_task(gatherer.add(b"x" * HEAD))
+        await asyncio.sleep(0.01)
+        assert not third.done()
+        written.gate.set()
+        await third
+        await gatherer.rest()
+    assert written.sizes == [HEAD] * 3
+
+
+async def test_all_uploads_share_one_budget() -> None:
+    shared = budget(largest=MIB, total=4 * MIB)
+    assert shared.block_size() == MIB
+    crowd = [Gatherer(shared, Written(), at_most=None) for _ in range(1000)]
+    sizes = {}
+    for number, gatherer in enumerate(crowd, 1):
+        await gatherer.__aenter__()
+        sizes[number] = shared.block_size()
+    assert (sizes[1], sizes[4], sizes[8], sizes[64], sizes[1000]) == (MIB, MIB, MIB // 2, HEAD, HEAD)
+    for gatherer in crowd:
+        await gatherer.__aexit__()
+    assert shared.block_size() == MIB
+
+
+@pytest.fixture
+def tick(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+    """Patience cut to a millisecond; wait until it has certainly run out."""
+    monkeypatch.setattr(blocks, "IDLE", 0.001)
+
+    async def wait() -> None:
+        await asyncio.sleep(0.03)
+
+    return wait
+
+
+async def test_a_silent_client_costs_no_memory(tick: Callable[[], Awaitable[None]]) -> None:
+    written = Written()
+    async with Gatherer(budget(), written, at_most=None) as gatherer:
+        for size in (10, 2 * HEAD, 20, 30):
+            await gatherer.add(b"x" * size)
+            await tick()
+            assert written.sizes[-1] == size
+        assert await gatherer.rest() == b""
+    assert written.sizes == [10, 2 * HEAD, 20, 30]
+
+
+async def test_no_block_overtakes_another(tick: Callable[[], Awaitable[None]]) -> None:
+    written = Written()
+    written.gate.clear()
+    async with Gatherer(budget(), written, at_most=None) as gatherer:
+        for chunk in (b"one", b"two", b"six"):
+            await gatherer.add(chunk)
+            await tick()
+        written.gate.set()
+        rest = await gatherer.rest()
+    assert b"".join(written.blocks) + rest == b"onetwosix"
+
+
+async def test_a_failure_while_the_client_is_silent_is_raised_at_the_end(
+    tick: Callable[[], Awaitable[None]],
+) -> None:
+    written = Written()
+    written.failure = OSError("pulled out")
+    async with Gatherer(budget(), written, at_most=None) as gatherer:
+        await gatherer.add(b"one")
+        await tick()
+        await gatherer.add(b"two")
+        await tick()
+        with pytest.raises(OSError, match="pulled out"):
+            await gatherer.rest()
+    assert written.blocks == []
+
+
+async def test_a_failure_of_one_upload_leaves_the_others_their_turn(tick: Callable[[], Awaitable[None]]) -> None:
+    shared, broken, working = budget(), Written(), Written()
+    broken.failure = OSError("pulled out")
+    async with Gatherer(shared, broken, at_most=None) as first, Gatherer(shared, working, at_most=None) as second:
+        await first.add(b"one")
+        await second.add(b"two")
+        await tick()
+        await second.add(b"three")
+        await tick()
+    assert working.blocks == [b"two", b"three"]
+
+
+async def test_a_failure_nobody_stayed_for_is_not_reported_as_forgotten() -> None:
+    reports: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
+    written = Written()
+    async with Gatherer(budget(largest=HEAD), written, at_most=None) as gatherer:
+        await gatherer.add(b"x" * HEAD)
+        written.failure = OSError("pulled out")
+        await gatherer.add(b"x" * HEAD)
+    del gatherer
+    await asyncio.sleep(0)
+    assert reports == []
+
+
+async def test_leaving_waits_for_the_write_under_way() -> None:
+    written = Written()
+    gatherer = Gatherer(budget(largest=HEAD), written, at_most=None)
+    await gatherer.__aenter__()
+    await gatherer.add(b"x" * HEAD)
+    written.gate.clear()
+    await gatherer.add(b"x" * HEAD)
+    leaving = asyncio.create_task(gatherer.__aexit__())
+    await asyncio.sleep(0.01)
+    assert not leaving.done()
+    written.gate.set()
+    await leaving
+    assert written.sizes == [HEAD, HEAD]

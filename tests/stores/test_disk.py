@@ -1,0 +1,225 @@
+"""What only the local disk can do: fail, and in many ways."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from maie_aiohttp.errors import Busy, StorageFailed, StorageFull, TooLarge
+from maie_aiohttp.interfaces import Chunk
+from maie_aiohttp.stores import disk as module
+from maie_aiohttp.stores.disk import DiskStore
+from maie_aiohttp.stores.part import SYNC_EVERY
+from maie_aiohttp.stores.shelf import Shelf
+from tests.layers import (
+    MIB,
+    as_root,
+    content,
+    disk_store,
+    limited,
+    memory_disk,
+    no_descriptors,
+    pieces,
+    unconcerned,
+)
+
+ID = UUID("abcdef00-0000-4000-8000-000000000001")
+MARK = f"incoming/{ID}.part"
+PUBLISHED = f"audio/ab/{ID}.wav"
+
+traced = pytest.mark.skipif(shutil.which("strace") is None, reason="strace breaks the system calls")
+
+
+async def test_names_on_disk(disk: DiskStore, root: Path) -> None:
+    assert disk.locator_of(ID) == MARK
+    await disk.append(MARK, 0, pieces(b"hello"), unconcerned)
+    assert await disk.publish(MARK, ID, ".wav") == PUBLISHED
+    assert disk.path(PUBLISHED).read_bytes() == b"hello"
+    assert (root / MARK).samefile(root / PUBLISHED)
+
+
+async def test_orphans_keep_their_name(disk: DiskStore, root: Path) -> None:
+    await disk.append(MARK, 0, pieces(b"hello"), unconcerned)
+    await disk.quarantine(await disk.publish(MARK, ID, ".wav"))
+    assert (root / f"orphans/{ID}.wav").read_bytes() == b"hello"
+
+
+async def test_lists_what_is_its_own_and_old_enough(
+    disk: DiskStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = {uuid4() for _ in range(600)}
+    for id in ids:
+        (root / f"audio/{id.hex[:2]}/{id}.mp3").touch()
+    for foreign in ("notes.txt", f"{ID.hex}.wav", f"{ID}.wav.bak", f"{{{ID}}}.wav", f"{str(ID).upper()}.wav"):
+        (root / "audio/ab" / foreign).touch()
+    assert [batch async for batch in disk.all_published()] == []
+    monkeypatch.setattr(module, "GRACE", -1.0)
+    batches = [batch async for batch in disk.all_published()]
+    assert {id for batch in batches for id, _ in batch} == ids
+    assert [len(batch) for batch in batches] == [500, 100]
+    assert await disk.published(ID) is None
+
+
+def test_a_file_deleted_while_all_are_listed_is_left_out(root: Path) -> None:
+    ids = [UUID(int=number) for number in range(3)]
+    with disk_store(root):
+        for id in ids:
+            (root / f"audio/00/{id}.wav").touch()
+        descriptor = os.open(root, os.O_RDONLY)
+        listing = Shelf(descriptor).all_published(until=float("inf"))
+        found, _ = next(listing)
+        gone = next(id for id in ids if id != found)
+        (root / f"audio/00/{gone}.wav").unlink()
+        assert {found, *(id for id, _ in listing)} == {*ids} - {gone}
+        os.close(descriptor)
+
+
+async def test_marks_in_another_form_are_left_alone(disk: DiskStore, root: Path) -> None:
+    for foreign in (f"{ID.hex}.part", f"{ID}.part.bak", "notes.part", f"{ID}.wav"):
+        (root / "incoming" / foreign).touch()
+    assert await disk.unfinished() == []
+
+
+async def test_a_long_upload_is_made_durable_on_its_way(disk: DiskStore, root: Path) -> None:
+    size = await disk.append(MARK, 0, pieces(*[bytes(MIB)] * (SYNC_EVERY // MIB + 2)), unconcerned)
+    assert size == (root / MARK).stat().st_size == SYNC_EVERY + 2 * MIB
+
+
+async def test_a_slow_check_does_not_stop_the_others(disk: DiskStore) -> None:
+    reached, released = threading.Event(), threading.Event()
+
+    def wait(_: Chunk) -> None:
+        reached.set()
+        released.wait()
+
+    slow = asyncio.create_task(disk.append(MARK, 0, pieces(b"x"), wait))
+    await asyncio.to_thread(reached.wait)
+    other = uuid4()
+    assert await disk.append(disk.locator_of(other), 0, pieces(b"hello"), unconcerned) == 5
+    released.set()
+    assert await slow == 1
+
+
+async def test_a_file_too_large_for_the_system(disk: DiskStore) -> None:
+    with limited(resource.RLIMIT_FSIZE, 100_000), pytest.raises(TooLarge):
+        await disk.append(MARK, 0, pieces(bytes(99_999), bytes(2)), unconcerned)
+    assert await disk.append(MARK, 0, pieces(b"hello"), unconcerned) == 5
+    assert await content(disk, MARK) == b"hello"
+
+
+async def test_without_descriptors_it_is_busy_and_recovers(disk: DiskStore) -> None:
+    await disk.append(MARK, 0, pieces(b"hello"), unconcerned)
+    with no_descriptors():
+        with pytest.raises(Busy):
+            await disk.append(disk.locator_of(uuid4()), 0, pieces(b"hello"), unconcerned)
+        with pytest.raises(Busy):
+            await disk.publish(MARK, ID, ".wav")
+        await disk.probe()
+    await disk.retract(MARK, PUBLISHED)
+    await disk.publish(MARK, ID, ".wav")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for the layout and three files more."""
+    with memory_disk(tmp_path / "tiny", f"size=4m,mode=750,nr_inodes={1 + 3 + 256 + 1 + 3}") as folder:
+        yield folder
+
+
+@as_root
+async def test_no_more_files_is_no_more_room(tiny: Path) -> None:
+    ids = [uuid4() for _ in range(4)]
+    with disk_store(tiny) as store:
+        for id in ids[:3]:
+            await store.append(store.locator_of(id), 0, pieces(b"hello"), unconcerned)
+        with pytest.raises(StorageFull):
+            await store.append(store.locator_of(ids[3]), 0, pieces(b"hello"), unconcerned)
+        with pytest.raises(StorageFull):
+            await store.publish(store.locator_of(ids[0]), ids[0], ".wav")
+        with pytest.raises(StorageFull):
+            await store.probe()
+        assert await store.published(ids[0]) is None
+        await store.discard(store.locator_of(ids[1]))
+        await store.publish(store.locator_of(ids[0]), ids[0], ".wav")
+
+
+async def test_publishing_that_fails_shows_in_the_readiness(disk: DiskStore, root: Path) -> None:
+    await disk.append(MARK, 0, pieces(b"hello"), unconcerned)
+    (root / "audio/ab").rmdir()
+    (root / "incoming/probe").mkdir()
+    with pytest.raises(StorageFailed):
+        await disk.publish(MARK, ID, ".wav")
+    with pytest.raises(StorageFailed):
+        await disk.probe()
+    (root / "incoming/probe").rmdir()
+    await disk.probe()
+
+
+def broken(root: Path, fault: str, *paths: str) -> list[str]:
+    """How `one_upload` goes when `fault` is put into its system calls on `paths`."""
+    with disk_store(root):
+        pass
+    chosen = [word for path in paths for word in ("-P", root / path)]
+    command = ["strace", "-f", "-o", "/dev/null", *chosen, "-e", f"inject={fault}"]
+    program = [sys.executable, "-m", "tests.stores.one_upload", root]
+    done = subprocess.run(command + program, capture_output=True, text=True, check=True)  # type: ignore[operator]  # of words and paths
+    assert done.stderr == ""
+    steps: list[str] = done.stdout.splitlines()
+    return steps
+
+
+@traced
+@pytest.mark.parametrize(
+    ("fault", "paths", "failing"),
+    [
+        ("write:error=EIO:when=1", [MARK], {"append StorageFailed"}),
+        ("write:error=ENOSPC:when=2", [MARK], {"append StorageFull"}),
+        ("write:error=EDQUOT:when=2", [MARK], {"append StorageFull"}),
+        ("fdatasync:error=EIO:when=1", [MARK], {"append StorageFailed"}),
+        ("fdatasync:error=ENOSPC:when=1", [MARK], {"append StorageFull"}),
+        ("fsync:error=EIO", ["audio/ab"], {"publish StorageFailed", "retract StorageFailed"}),
+        ("linkat:error=EROFS", [], {"publish StorageFailed", "read AssertionError", "retract StorageFailed"}),
+        ("pread64:error=EIO", [PUBLISHED], {"read StorageFailed"}),
+    ],
+)
+def test_a_failing_disk(root: Path, fault: str, paths: list[str], failing: set[str]) -> None:
+    steps = broken(root, fault, *paths)
+    assert {step for step in steps if not step.endswith("ok")} == failing
+    assert steps[-1] == "probe ok"
+
+
+def test_what_a_short_write_left_is_written_too(root: Path) -> None:
+    """The kernel takes the bytes up to the limit; only the attempt to write the others tells why."""
+    with disk_store(root):
+        pass
+    program = [sys.executable, "-m", "tests.stores.one_upload", str(root)]
+    with limited(resource.RLIMIT_FSIZE, 700_000):
+        done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "append TooLarge"
+    assert (root / MARK).stat().st_size == 700_000
+
+
+def test_descriptors_are_given_back(root: Path) -> None:
+    async def use() -> None:
+        with disk_store(root) as store:
+            await store.append(MARK, 0, pieces(b"hello"), unconcerned)
+            with pytest.raises(StorageFailed):
+                await store.append("incoming", 0, pieces(b"hello"), unconcerned)
+            with pytest.raises(StorageFailed):
+                await store.append(MARK, 10, pieces(b"hello"), unconcerned)
+            await store.publish(MARK, ID, ".wav")
+            await content(store, PUBLISHED)
+
+    before = sorted(Path("/proc/self/fd").iterdir())
+    asyncio.run(use())
+    assert sorted(Path("/proc/self/fd").iterdir()) == before

@@ -1,0 +1,204 @@
+"""What every store promises; see `interfaces.Store`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from uuid import UUID, uuid4
+
+import pytest
+
+from maie_aiohttp.errors import Damaged, NotAudio, StorageFailed, StorageFull
+from maie_aiohttp.interfaces import Chunk, Store
+from maie_aiohttp.stores.disk import DiskStore
+from tests.layers import MIB, pieces, unconcerned
+
+ID = UUID("abcdef00-0000-4000-8000-000000000001")
+
+
+@pytest.fixture(params=["disk"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """Each store in turn."""
+    made: DiskStore = request.getfixturevalue(request.param)
+    return made
+
+
+async def put(store: Store, content: bytes = b"hello", id: UUID = ID) -> str:
+    """Durable bytes, not published."""
+    await store.append(store.locator_of(id), 0, pieces(content), unconcerned)
+    return store.locator_of(id)
+
+
+async def content(store: Store, locator: str) -> bytes:
+    size = await store.size(locator)
+    assert size is not None
+    return b"".join([piece async for piece in store.read(locator, 0, size)])
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 3 * MIB + 7])
+async def test_gives_back_what_it_was_given(store: Store, size: int) -> None:
+    given = bytes(range(251)) * (size // 251 + 1)
+    locator = store.locator_of(ID)
+    taken = await store.append(locator, 0, pieces(given[: size // 3], given[size // 3 : size]), unconcerned)
+    assert taken == await store.size(locator) == size
+    assert await content(store, locator) == given[:size]
+
+
+@pytest.mark.parametrize("at_most", [None, 11, 1000, 256 * 1024, MIB])
+async def test_shows_every_byte_in_order(store: Store, at_most: int | None) -> None:
+    seen = bytearray()
+    await store.append(store.locator_of(ID), 0, pieces(b"one ", b"", b"two ", b"six"), seen.extend, at_most=at_most)
+    assert seen == b"one two six"
+
+
+async def test_appends_behind_an_offset_and_over_what_stood_there(store: Store) -> None:
+    locator = await put(store, b"hello, wonderful world")
+    assert await store.append(locator, 7, pieces(b"you"), unconcerned) == 10
+    assert await content(store, locator) == b"hello, you"
+
+
+async def test_refuses_to_append_behind_bytes_it_does_not_have(store: Store) -> None:
+    locator = await put(store, b"hello")
+    with pytest.raises(StorageFailed):
+        await store.append(locator, 6, pieces(b"?"), unconcerned)
+    assert await content(store, locator) == b"hello"
+
+
+async def test_an_objection_passes_through(store: Store) -> None:
+    def object_to_all(_: Chunk) -> None:
+        raise NotAudio("no")
+
+    with pytest.raises(NotAudio):
+        await store.append(store.locator_of(ID), 0, pieces(b"x" * 100_000), object_to_all)
+    with pytest.raises(NotAudio):
+        await store.append(store.locator_of(ID), 0, pieces(b"x"), object_to_all)
+
+
+async def test_what_breaks_the_upload_passes_through(store: Store) -> None:
+    async def broken() -> object:
+        yield b"x" * 100_000
+        raise EOFError("gone")
+
+    with pytest.raises(EOFError):
+        await store.append(store.locator_of(ID), 0, broken(), unconcerned)  # type: ignore[arg-type]  # yields bytes
+
+
+async def test_a_cancelled_append_writes_nothing_afterwards(store: Store) -> None:
+    reached, released = threading.Event(), threading.Event()
+
+    def wait(_: Chunk) -> None:
+        reached.set()
+        released.wait()
+
+    appending = asyncio.create_task(store.append(store.locator_of(ID), 0, pieces(b"x" * 100_000), wait))
+    await asyncio.to_thread(reached.wait)
+    for _ in range(3):
+        appending.cancel()
+        await asyncio.sleep(0.01)
+        assert not appending.done()
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await appending
+    size = await store.size(store.locator_of(ID))
+    await asyncio.sleep(0.01)
+    assert await store.size(store.locator_of(ID)) == size
+
+
+async def test_publishes_and_keeps_the_mark(store: Store) -> None:
+    mark = await put(store)
+    published = await store.publish(mark, ID, ".wav")
+    assert await store.published(ID) == published
+    assert await content(store, published) == b"hello"
+    assert await store.unfinished() == [ID]
+    await store.discard(mark)
+    assert await store.unfinished() == []
+    assert await store.size(mark) is None
+    assert await content(store, published) == b"hello"
+
+
+async def test_publishing_overwrites_nothing(store: Store) -> None:
+    mark = await put(store)
+    published = await store.publish(mark, ID, ".wav")
+    await store.discard(mark)
+    await put(store, b"other")
+    with pytest.raises(StorageFailed):
+        await store.publish(mark, ID, ".wav")
+    assert await content(store, published) == b"hello"
+
+
+async def test_publishing_what_is_not_there_costs_no_other(store: Store) -> None:
+    ids = [uuid4() for _ in range(20)]
+    for id in ids[::2]:
+        await put(store, id=id)
+    outcomes = await asyncio.gather(
+        *(store.publish(store.locator_of(id), id, ".wav") for id in ids), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [str, StorageFailed] * 10
+    assert [await store.published(id) is not None for id in ids] == [True, False] * 10
+
+
+@pytest.mark.parametrize("marked", [True, False])
+async def test_retracting_twice_is_retracting_once(store: Store, *, marked: bool) -> None:
+    mark = await put(store)
+    published = await store.publish(mark, ID, ".wav")
+    if not marked:
+        await store.discard(mark)
+    for _ in range(2):
+        await store.retract(mark, published)
+        assert await store.published(ID) is None
+        assert await content(store, mark) == b"hello"
+    assert await store.publish(mark, ID, ".wav") == published
+
+
+async def test_discarding_nothing_is_no_error(store: Store) -> None:
+    await store.discard(store.locator_of(ID))
+
+
+async def test_knows_what_it_does_not_have(store: Store) -> None:
+    assert await store.size(store.locator_of(ID)) is None
+    assert await store.published(ID) is None
+    assert await store.unfinished() == []
+
+
+async def test_reads_a_part(store: Store) -> None:
+    locator = await put(store, bytes(range(256)) * 4096)
+    piece = b"".join([piece async for piece in store.read(locator, 255, 600_000)])
+    assert piece == (bytes(range(256)) * 4096)[255:600_000]
+    assert [piece async for piece in store.read(locator, 7, 7)] == []
+
+
+async def test_bytes_that_are_not_there_any_more_are_damage(store: Store) -> None:
+    locator = await put(store)
+    with pytest.raises(Damaged):
+        _ = [piece async for piece in store.read(locator, 3, 9)]
+    await store.discard(locator)
+    with pytest.raises(Damaged):
+        _ = [piece async for piece in store.read(locator, 0, 5)]
+    await store.probe()
+
+
+async def test_what_is_read_while_it_is_deleted_is_read_to_its_end(store: Store) -> None:
+    mark = await put(store, b"x" * MIB)
+    published = await store.publish(mark, ID, ".wav")
+    reading = store.read(published, 0, MIB)
+    size = len(await anext(reading))
+    await store.retract(mark, published)
+    await store.discard(mark)
+    assert size + sum([len(piece) async for piece in reading]) == MIB
+
+
+async def test_puts_aside_what_nobody_knows(store: Store) -> None:
+    mark = await put(store)
+    published = await store.publish(mark, ID, ".wav")
+    await store.quarantine(published)
+    assert await store.published(ID) is None
+    await store.quarantine(published)
+    await store.probe()
+
+
+async def test_room_is_asked_for_ahead(store: Store) -> None:
+    await store.admit(1)
+    await store.probe()
+    with pytest.raises(StorageFull):
+        await store.admit(2**60)
+    await store.probe()

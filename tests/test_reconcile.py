@@ -1,0 +1,185 @@
+"""Disk and catalog after a crash, wherever it fell: the real steps are taken, and stopped in between."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from maie_aiohttp import reconcile
+from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.model import Status, Upload
+from maie_aiohttp.reconcile import audit, recover
+from maie_aiohttp.stores import disk as disk_module
+from maie_aiohttp.stores.disk import DiskStore
+from tests.conftest import files
+from tests.layers import disk_store, pieces, query, sql_catalog, unconcerned, upload
+
+ID = UUID("abcdef00-0000-4000-8000-000000000001")
+CONTENT = b"hello"
+RECORD = upload(ID, size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
+MARK, PUBLISHED, ORPHAN = f"incoming/{ID}.part", f"audio/ab/{ID}.wav", f"orphans/{ID}.wav"
+
+
+class Layers:
+    """A store, a catalog, and the steps of an upload."""
+
+    def __init__(self, store: DiskStore, catalog: SqlCatalog) -> None:
+        self.store = store
+        self.catalog = catalog
+
+    async def receive(self, id: UUID = ID) -> None:
+        await self.store.append(self.store.locator_of(id), 0, pieces(CONTENT), unconcerned)
+
+    async def publish(self, id: UUID = ID) -> None:
+        await self.receive(id)
+        await self.store.publish(self.store.locator_of(id), id, ".wav")
+
+    async def record(self, id: UUID = ID) -> None:
+        await self.publish(id)
+        await self.catalog.settle([upload(id, size=len(CONTENT), sha256=RECORD.sha256)])
+
+    async def complete(self, id: UUID = ID) -> None:
+        await self.record(id)
+        await self.store.discard(self.store.locator_of(id))
+
+    async def records(self) -> list[Upload]:
+        return list(await self.catalog.list(100, status=None, after=None))
+
+
+@pytest.fixture
+async def layers(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Layers]:
+    """Both, empty; the audit takes no rest."""
+    monkeypatch.setattr(reconcile, "PAUSE", 0)
+    with disk_store(folder) as store:
+        async with sql_catalog(tmp_path / "catalog.sqlite") as catalog:
+            yield Layers(store, catalog)
+
+
+async def recovered(layers: Layers, folder: Path) -> tuple[list[str], list[Upload]]:
+    """What is there after start-up; and after another one, should a crash have fallen into the first."""
+    await recover(layers.store, layers.catalog)
+    first = files(folder), await layers.records()
+    await recover(layers.store, layers.catalog)
+    assert (files(folder), await layers.records()) == first
+    return first
+
+
+async def test_killed_while_receiving(layers: Layers, folder: Path) -> None:
+    await layers.receive()
+    assert await recovered(layers, folder) == ([], [])
+
+
+async def test_killed_between_publishing_and_the_record(layers: Layers, folder: Path) -> None:
+    await layers.publish()
+    assert await recovered(layers, folder) == ([ORPHAN], [])
+    assert (folder / ORPHAN).read_bytes() == CONTENT
+
+
+async def test_killed_before_the_mark_was_removed(layers: Layers, folder: Path, tmp_path: Path) -> None:
+    await layers.record()
+    assert await recovered(layers, folder) == ([PUBLISHED], [RECORD])
+    assert len(query(tmp_path / "catalog.sqlite", "SELECT * FROM outbox")) == 1
+
+
+async def test_killed_while_deleting_before_the_bytes_were_taken_back(layers: Layers, folder: Path) -> None:
+    await layers.complete()
+    (folder / MARK).hardlink_to(folder / PUBLISHED)
+    assert await recovered(layers, folder) == ([PUBLISHED], [RECORD])
+
+
+async def test_killed_while_deleting_before_the_record_was_removed(layers: Layers, folder: Path) -> None:
+    await layers.complete()
+    await layers.store.retract(MARK, PUBLISHED)
+    assert await recovered(layers, folder) == ([PUBLISHED], [RECORD])
+    assert (folder / PUBLISHED).read_bytes() == CONTENT
+    assert (folder / PUBLISHED).stat().st_mode & 0o777 == 0o440
+
+
+async def test_killed_while_deleting_after_the_record_was_removed(layers: Layers, folder: Path) -> None:
+    await layers.complete()
+    await layers.store.retract(MARK, PUBLISHED)
+    await layers.catalog.remove(ID)
+    assert await recovered(layers, folder) == ([], [])
+
+
+async def test_recovery_touches_nothing_else(layers: Layers, folder: Path) -> None:
+    await layers.complete()
+    for foreign in ("incoming/notes.txt", "incoming/other.part", "audio/ab/notes.txt", f"audio/ab/{ID}.wav.bak"):
+        (folder / foreign).write_bytes(b"mine")
+    before = files(folder)
+    assert await recovered(layers, folder) == (before, [RECORD])
+
+
+async def test_many_at_once(layers: Layers, folder: Path) -> None:
+    ids = [UUID(int=number << 120 | 4) for number in range(12)]
+    steps = [layers.receive, layers.publish, layers.record, layers.complete]
+    for number, id in enumerate(ids):
+        await steps[number % 4](id)
+    left, records = await recovered(layers, folder)
+    orphans = [f"orphans/{id}.wav" for id in ids[1::4]]
+    stored = [f"audio/{id.hex[:2]}/{id}.wav" for number, id in enumerate(ids) if number % 4 > 1]
+    assert left == sorted(orphans + stored)
+    assert sorted(record.locator for record in records) == sorted(stored)
+
+
+async def status(layers: Layers) -> Status:
+    await audit(layers.store, layers.catalog)
+    return (await layers.catalog.get(ID)).status
+
+
+async def test_the_audit_finds_nothing_wrong_with_what_is_right(layers: Layers, folder: Path) -> None:
+    await layers.complete()
+    assert await status(layers) is Status.STORED
+    assert files(folder) == [PUBLISHED]
+
+
+async def test_the_audit_finds_a_missing_file(layers: Layers, folder: Path) -> None:
+    await layers.complete()
+    (folder / PUBLISHED).unlink()
+    assert await status(layers) is Status.DAMAGED
+
+
+@pytest.mark.parametrize("content", [b"", b"hell", b"hello!"])
+async def test_the_audit_finds_a_file_of_another_size(layers: Layers, folder: Path, content: bytes) -> None:
+    await layers.complete()
+    (folder / PUBLISHED).write_bytes(content)
+    assert await status(layers) is Status.DAMAGED
+    assert (folder / PUBLISHED).read_bytes() == content
+
+
+async def test_the_audit_lets_a_deletion_under_way_be(layers: Layers, folder: Path) -> None:
+    await layers.complete()
+    await layers.store.retract(MARK, PUBLISHED)
+    assert await status(layers) is Status.STORED
+
+
+async def test_the_audit_looks_at_every_record(layers: Layers, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "PAGE", 3)
+    ids = [UUID(int=number << 120 | 4) for number in range(8)]
+    for id in ids:
+        await layers.complete(id)
+    for id in ids[::2]:
+        (folder / f"audio/{id.hex[:2]}/{id}.wav").unlink()
+    await audit(layers.store, layers.catalog)
+    assert {record.id for record in await layers.records() if record.status is Status.DAMAGED} == set(ids[::2])
+
+
+async def test_the_audit_puts_aside_old_files_without_a_record(
+    layers: Layers, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = UUID(int=7)
+    await layers.complete()
+    await layers.publish(unknown)
+    await layers.store.discard(layers.store.locator_of(unknown))
+    (folder / "audio/00/notes.txt").write_bytes(b"mine")
+    young = [f"audio/00/{unknown}.wav", "audio/00/notes.txt", PUBLISHED]
+    await audit(layers.store, layers.catalog)
+    assert files(folder) == young
+    monkeypatch.setattr(disk_module, "GRACE", -1.0)
+    await audit(layers.store, layers.catalog)
+    assert files(folder) == ["audio/00/notes.txt", PUBLISHED, f"orphans/{unknown}.wav"]
+    assert await layers.records() == [RECORD]
