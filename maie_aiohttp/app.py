@@ -14,7 +14,7 @@ from aiohttp.web_routedef import RouteDef
 
 from maie_aiohttp import middlewares, pages, protocols
 from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE, LIMITS, STORE
-from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
 from maie_aiohttp.drain import Drain
 from maie_aiohttp.formats import FORMATS, OPTIONAL
 from maie_aiohttp.inspector import Inspector
@@ -58,7 +58,7 @@ async def running(settings: Settings, rules: Rules) -> AsyncIterator[Intake]:
         folder.open()
         store = _store(settings, folder)
         stack.callback(store.close)
-        catalog = await SqlCatalog.open(settings.catalog.url or f"sqlite+aiosqlite:///{folder.root}/catalog.sqlite")
+        catalog = await SqlCatalog.open(settings.catalog.url or sqlite_url(folder.root / "catalog.sqlite"))
         stack.push_async_callback(catalog.close)
         await recover(store, catalog)
         inspector = _inspector(settings)

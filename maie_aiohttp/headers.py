@@ -6,6 +6,7 @@ import base64
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import cast
 from urllib.parse import quote
 
@@ -23,24 +24,45 @@ DIGEST_FIELDS = ("Repr-Digest", "Content-Digest")
 LONGEST_NAME = 255
 """Bytes in UTF-8, the limit of common file systems."""
 
+LONGEST_EXTENSION = 16
+"""Bytes, the dot included; what is longer is no extension."""
+
+_INVISIBLE = re.compile("C.|Z[lp]")
+"""Unicode's general categories of controls, formats, surrogates, private and unassigned characters; line and paragraph
+separators."""
+
 
 def display_name(raw: str | None) -> str | None:
-    """A client's file name, fit for showing: normalised (NFC), without path, control and bidirectional characters,
-    at most 255 bytes. None if nothing is left. It never names a file on disk."""
+    """A client's file name, fit for showing: normalised (NFC), without path, control and bidirectional characters and
+    line ends, at most 255 bytes. None if nothing is left, or dots only. It never names a file on disk."""
     if raw is None:
         return None
     known = raw.encode("utf-8", "replace").decode("utf-8")
-    base = re.split(r"[/\\]", unicodedata.normalize("NFC", known))[-1]
-    shown = "".join(character for character in base if unicodedata.category(character)[0] != "C").strip()
-    return shown.encode()[:LONGEST_NAME].decode("utf-8", "ignore") or None
+    visible = "".join(character for character in known if not _INVISIBLE.fullmatch(unicodedata.category(character)))
+    name = re.split(r"[/\\]", unicodedata.normalize("NFC", visible))[-1].strip()
+    return _shortened(name) if name.strip(". ") else None
+
+
+def _shortened(name: str) -> str:
+    """What goes is the end of the stem: the extension says more."""
+    extension = PurePosixPath(name).suffix
+    if len(extension.encode()) > LONGEST_EXTENSION:
+        extension = ""
+    stem = name.removesuffix(extension).encode()
+    return stem[: LONGEST_NAME - len(extension.encode())].decode("utf-8", "ignore").rstrip() + extension
 
 
 def attachment(filename: str | None) -> str:
     """`Content-Disposition` of a download (RFC 6266), with a plain fallback beside the exact name (RFC 8187)."""
     if filename is None:
         return "attachment"
-    plain = re.sub(r'[^ -~]|["\\%]', "_", filename)
+    plain = re.sub(r'[^ -~]|["\\%;]', "_", filename)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def is_plain(codings: Iterable[str]) -> bool:
+    """Whether the values of `Content-Encoding` fields say that the bytes are the file's own."""
+    return all(coding.lower() == "identity" for coding in codings)
 
 
 def declared_digests(fields: Iterable[str]) -> Mapping[str, bytes]:

@@ -53,7 +53,7 @@ class Received:
 
 
 class Intake:
-    """Opens deliveries, and knows which uploads are on their way."""
+    """Takes uploads in, and takes them away again."""
 
     def __init__(self, store: Store, catalog: Catalog, inspector: Inspector, rules: Rules) -> None:
         self.store = store
@@ -123,9 +123,15 @@ class Delivery:
         id, created_at = uuid4(), datetime.now(UTC)
         locator = self._store.locator_of(id)
         checks = Chain([Sniff(self._rules.formats), ArchiveTail(), Digest(declared.digests)])
+        findings: dict[str, str] = {}
+
+        def conclude() -> None:
+            findings.update(checks.finish())
+
         self._begun.append(locator)
-        size = await self._store.append(locator, 0, self._limited(chunks), checks.feed, at_most=declared.at_most)
-        findings = checks.finish()
+        size = await self._store.append(
+            locator, 0, self._limited(chunks), checks.feed, conclude, at_most=declared.at_most
+        )
         if demuxer := findings["decode"]:
             await self._inspector.inspect(self._store.path(locator), demuxer)
         self._received.append(Received(id, locator, declared, created_at, size, findings))

@@ -18,6 +18,10 @@ HEAD = 65_536
 """Bytes on which the verdict on the type falls: a store shows these to `Observe` without gathering more."""
 
 
+def nothing() -> None:
+    """The conclusion from bytes that are not the last."""
+
+
 class Check(Protocol):
     """A fold over the bytes of one upload."""
 
@@ -55,13 +59,14 @@ class Store(Protocol):
         offset: int,
         chunks: AsyncIterator[bytes],
         observe: Observe,
+        conclude: Callable[[], None] = nothing,
         *,
         at_most: int | None = None,
     ) -> int:
         """Pull `chunks` to the end, show them to `observe` in a worker thread, and write them from `offset` on, over
-        whatever stood behind it. Returns the new size in bytes, which is durable. `at_most`, if known, is the number
-        of bytes that can come at all. What `chunks` or `observe` raise passes through; nothing is promised of the
-        bytes then."""
+        whatever stood behind it; at the end, and before anything is flushed, call `conclude` there. Returns the new
+        size in bytes, which is durable. `at_most`, if known, is the number of bytes that can come at all. What
+        `chunks`, `observe` or `conclude` raise passes through; nothing is promised of the bytes then."""
         ...
 
     async def publish(self, locator: str, id: UUID, extension: str) -> str:

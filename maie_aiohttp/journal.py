@@ -33,7 +33,7 @@ def configure(*, level: str, style: str) -> None:
 
 def _rendering(*, console: bool) -> list[structlog.typing.Processor]:
     if console:
-        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), repr_native_str=True)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from maie_aiohttp.errors import IntakeError
-from maie_aiohttp.problems import INTERNAL, KINDS, answer, http_answer, problem
+from maie_aiohttp.problems import INTERNAL, answer, http_answer, problem, sent_path
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -38,14 +38,13 @@ async def report(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except IntakeError as error:
-        kind = KINDS[type(error)]
-        line = log.error if kind.status == INTERNAL.status else log.info
-        line("request refused", method=request.method, path=request.path, status=kind.status, reason=str(error))
         return answer(request, error)
     except web.HTTPException as error:
         return http_answer(request, error.status)
+    except ConnectionError:
+        raise  # the client has gone, and with it whoever could read an answer
     except Exception:
-        log.exception("request failed", method=request.method, path=request.path)
+        log.exception("request failed", method=request.method, path=sent_path(request))
         return problem(request, INTERNAL, "Something went wrong here; it has been logged.")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
+import structlog
 from aiohttp import web
 
 from maie_aiohttp import errors
@@ -44,12 +45,22 @@ KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.StorageFailed: Kind(500, "storage-failed"),
 }
 
+log = structlog.get_logger()
+
 INTERNAL = KINDS[errors.IntakeError]
 
 
 def answer(request: web.BaseRequest, error: errors.IntakeError) -> web.Response:
-    """The response to an error of ours."""
-    return problem(request, KINDS[type(error)], str(error))
+    """The response to an error of ours, logged in one line."""
+    kind = KINDS[type(error)]
+    line = log.error if kind.status == INTERNAL.status else log.info
+    line("request refused", method=request.method, path=sent_path(request), status=kind.status, reason=str(error))
+    return problem(request, kind, str(error))
+
+
+def sent_path(request: web.BaseRequest) -> str:
+    """The path as it was sent, escaped: decoded, it could hold line ends and terminal controls."""
+    return request.rel_url.raw_path
 
 
 def http_answer(request: web.BaseRequest, status: int, headers: Mapping[str, str] | None = None) -> web.Response:

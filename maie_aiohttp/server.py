@@ -1,7 +1,8 @@
 """aiohttp's server with its protective settings nailed down.
 
-aiohttp drops *all* keywords of a connection, with a warning, if one of them is unknown to it, and puts the bytes of a
-request it cannot parse into its answer. Here the first is an error, and the second is a problem document.
+aiohttp drops *all* keywords of a connection, with a warning, if one of them is unknown to it, puts the bytes of a
+request it cannot parse into its answer, and lets an upload wait for the rest of a body whose framing is broken. Here
+the first is an error, the second a problem document, and the third ends the upload.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from http import HTTPStatus
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from maie_aiohttp import settings
@@ -19,8 +21,41 @@ READ_BUFFER = 65_536
 """Bytes after which a connection stops reading until its upload catches up (at twice as many)."""
 
 
+class _Unparsed(web.Response):
+    """Answers what never became a request: the application's hook, which takes the banner off, does not see it."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall("Server", None)
+
+
 class Connection(web.RequestHandler):
     """One client's connection."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take no more from the socket at once than is wanted: asyncio's 256 KiB in chunks of one byte take 90 ms."""
+        if hasattr(transport, "max_size"):
+            transport.max_size = READ_BUFFER
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came. If it is no HTTP, no body under way will ever end."""
+        super().data_received(data)
+        if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
+            bodies = [body for _, body in self._messages]
+            if self._current_request is not None:
+                bodies.append(self._current_request.content)
+            for body in bodies:
+                if not body.is_eof():
+                    body.set_exception(web.RequestPayloadError("The framing of the body is broken."))
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer. Those of aiohttp's own that no middleware saw become problem documents."""
+        if isinstance(resp, web.HTTPException):
+            resp = http_answer(request, resp.status)
+        return await super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,
@@ -32,7 +67,8 @@ class Connection(web.RequestHandler):
         """Answer what could not even be parsed."""
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.log_exception("Error handling request", exc_info=exc)
-        response = http_answer(request, status)
+        known = http_answer(request, status)
+        response = _Unparsed(status=status, body=known.body, headers=known.headers)
         response.force_close()
         return response
 

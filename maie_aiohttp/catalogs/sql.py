@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, delete, event, insert, select, tuple_, update
+from sqlalchemy import URL, RowMapping, Select, delete, event, insert, select, tuple_, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -27,6 +28,11 @@ Write = Callable[[AsyncConnection], Awaitable[None]]
 """One change; runs inside a transaction that others may share."""
 
 
+def sqlite_url(file: Path) -> str:
+    """The URL of an SQLite database, whatever characters its name has."""
+    return URL.create("sqlite+aiosqlite", database=str(file)).render_as_string()
+
+
 class SqlCatalog:
     """See `interfaces.Catalog`."""
 
@@ -38,7 +44,10 @@ class SqlCatalog:
     @classmethod
     async def open(cls, url: str) -> SqlCatalog:
         """Connect and bring the schema up to date. Raises `StorageFailed`."""
-        engine = create_async_engine(url)
+        try:
+            engine = create_async_engine(url)
+        except (ModuleNotFoundError, SQLAlchemyError):
+            raise StorageFailed("catalog.url: there is no driver for such a database.") from None
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", _configure_sqlite)
         catalog = cls(engine)

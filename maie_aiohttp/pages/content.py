@@ -6,10 +6,11 @@ import structlog
 from aiohttp import ETag, web
 
 from maie_aiohttp.appkeys import CATALOG, STORE
-from maie_aiohttp.errors import Damaged, IntakeError
+from maie_aiohttp.errors import Damaged, IntakeError, NotFound
 from maie_aiohttp.headers import attachment, repr_digest
 from maie_aiohttp.model import Status, Upload
 from maie_aiohttp.pages.uploads import identifier
+from maie_aiohttp.problems import http_answer
 
 log = structlog.get_logger()
 
@@ -19,12 +20,12 @@ async def content(request: web.Request) -> web.StreamResponse:
     upload = await _intact(request)
     etag = ETag(upload.sha256)
     if request.if_match and not _matches(request.if_match, etag):
-        return web.Response(status=412)
+        return http_answer(request, 412)
     if request.if_none_match and _matches(request.if_none_match, etag):
         return web.Response(status=304, headers=_headers(upload))
     wanted = _range(request, upload)
     if wanted is None:
-        return web.Response(status=416, headers={"Content-Range": f"bytes */{upload.size}"})
+        return http_answer(request, 416, {"Content-Range": f"bytes */{upload.size}"})
     return await _send(request, upload, wanted)
 
 
@@ -33,7 +34,9 @@ async def _intact(request: web.Request) -> Upload:
     upload = await catalog.get(identifier(request))
     if upload.status is Status.STORED and await store.size(upload.locator) == upload.size:
         return upload
-    upload = await catalog.get(upload.id)  # perhaps it was just deleted
+    if await store.size(store.locator_of(upload.id)) is not None:
+        raise NotFound("The upload is just being deleted.")
+    upload = await catalog.get(upload.id)  # perhaps it was, meanwhile
     await catalog.move(upload.id, Status.DAMAGED)
     log.error("damaged upload asked for", upload=str(upload.id))
     raise Damaged("The stored recording is damaged; it is not given out.")

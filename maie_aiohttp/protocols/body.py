@@ -18,6 +18,9 @@ from maie_aiohttp.errors import IntakeError, Malformed, TooSlow, Truncated
 YIELD_EVERY = 32
 """Reads answered from the buffer before other tasks get a turn: at 64 KiB each, about 2 ms."""
 
+FILL_COSTS = 8
+"""Reads that a refill of the buffer counts for: where the body comes in chunks of one byte, it takes 5 ms."""
+
 
 class Body:
     """Has what `aiohttp.MultipartReader` asks of a stream (`readline`, `at_eof`), and what strict part readers need.
@@ -109,9 +112,7 @@ class Body:
                 raise Truncated("The form ends before its final boundary.")
 
     async def _take(self, end: int) -> bytes:
-        self._reads += 1
-        if self._reads % YIELD_EVERY == 0:
-            await asyncio.sleep(0)
+        await self._give_way(1)
         chunk = self._buffer[self._start : end]
         self._start = end
         return chunk
@@ -126,7 +127,15 @@ class Body:
             raise Truncated("The request ended before its body did.") from None
         self._buffer = self._buffer[self._start :] + arrived
         self._start = self._clear = 0
+        await self._give_way(FILL_COSTS)
         return bool(arrived)
+
+    async def _give_way(self, reads: int) -> None:
+        """Let other tasks run, once in a while."""
+        self._reads += reads
+        if self._reads >= YIELD_EVERY:
+            self._reads = 0
+            await asyncio.sleep(0)
 
     async def _arrival(self) -> bytes:
         patience = 0 if self._interruption else self._idle_timeout

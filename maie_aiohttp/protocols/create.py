@@ -8,7 +8,7 @@ from aiohttp import HttpVersion11, hdrs, web
 
 from maie_aiohttp.appkeys import DRAIN, LIMITS
 from maie_aiohttp.errors import IntakeError, Malformed, NotAudio
-from maie_aiohttp.headers import repr_digest
+from maie_aiohttp.headers import is_plain, repr_digest
 from maie_aiohttp.model import Upload
 from maie_aiohttp.problems import answer, http_answer
 from maie_aiohttp.protocols import multipart, raw
@@ -36,8 +36,9 @@ async def expect(request: web.Request) -> web.StreamResponse | None:
         await admit(request)
     except IntakeError as error:
         return answer(request, error)
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0
+    if request.version >= HttpVersion11:  # older clients know no interim answers
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
     return None
 
 
@@ -54,14 +55,14 @@ def _is_form(request: web.Request) -> bool:
 
 def _check_framing(request: web.Request) -> None:
     """aiohttp reads these; other servers on the way may not, and would see the body's end elsewhere."""
-    coding = request.headers.get(hdrs.TRANSFER_ENCODING)
-    if coding is not None and (coding.lower() != "chunked" or request.version < HttpVersion11):
+    codings = [coding.lower() for coding in request.headers.getall(hdrs.TRANSFER_ENCODING, [])]
+    if codings and (codings != ["chunked"] or request.version < HttpVersion11):
         raise Malformed("The only transfer coding accepted is chunked, in HTTP/1.1.")
 
 
 def _check_encoding(request: web.Request) -> None:
     """A compressed body is never unpacked: what unpacks to much more than was sent cannot be limited on its way."""
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+    if not is_plain(request.headers.getall(hdrs.CONTENT_ENCODING, [])):
         raise NotAudio("The body is compressed; send the recording as it is.")
 
 

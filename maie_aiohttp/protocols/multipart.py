@@ -10,7 +10,7 @@ from maie_aiohttp.appkeys import INTAKE, LIMITS
 from maie_aiohttp.errors import Empty, Malformed, TooLarge
 from maie_aiohttp.model import Declared, Metadata, Upload
 from maie_aiohttp.protocols.body import Body
-from maie_aiohttp.protocols.parts import HEADER_SIZE, Part, check_boundary, label, walk
+from maie_aiohttp.protocols.parts import HEADER_SIZE, Part, boundary_of, label, walk
 from maie_aiohttp.settings import Limits
 
 FIELD_NAME_SIZE = 255
@@ -19,7 +19,7 @@ FIELD_NAME_SIZE = 255
 
 async def admit(request: web.Request) -> None:
     """Refuse what the header of the request already decides, before a byte of the form is read."""
-    check_boundary(request)
+    boundary_of(request)
     limits = request.app[LIMITS]
     around = limits.max_fields_size + (limits.max_files + limits.max_fields + 1) * HEADER_SIZE
     length = request.content_length
@@ -31,9 +31,10 @@ async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
     limits = request.app[LIMITS]
     fields = Fields(limits)
     files = 0
+    at_most = None if request.content_length is None else min(request.content_length, limits.max_size)
     async with request.app[INTAKE].delivery() as delivery:
         async for part in walk(request, body):
-            field = label(part, at_most=request.content_length)
+            field = label(part, at_most=at_most)
             if field.file is None:
                 await fields.read(field.name, part)
                 continue

@@ -11,11 +11,12 @@ from typing import cast
 from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.helpers import parse_mimetype
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.multipart import content_disposition_filename, parse_content_disposition
+from multidict import CIMultiDictProxy
 
 from maie_aiohttp.errors import Malformed, NotAudio
-from maie_aiohttp.headers import DIGEST_FIELDS, declared_digests, display_name
+from maie_aiohttp.headers import DIGEST_FIELDS, declared_digests, is_plain
 from maie_aiohttp.model import Declared
+from maie_aiohttp.protocols import disposition
 from maie_aiohttp.protocols.body import Body
 
 HEADER_SIZE = 8 * 1024
@@ -38,6 +39,10 @@ class Part(BodyPartReader):
 
     _content: StreamReader
     _begun = False
+
+    def __init__(self, boundary: bytes, headers: CIMultiDictProxy[str], content: StreamReader, **_: object) -> None:
+        # As part of a form, whose parts' own Content-Length means nothing (RFC 7578, section 4.8).
+        super().__init__(boundary, headers, content, subtype="form-data")
 
     async def read_chunk(self, size: int = BodyPartReader.chunk_size) -> bytes:
         """At least one byte of content and at most `size`; empty at the end."""
@@ -64,15 +69,20 @@ class Part(BodyPartReader):
 
 
 class FormReader(MultipartReader):
-    """aiohttp's reader, with our parts."""
+    """aiohttp's reader, with our parts. It is not told that it reads a form: of a form's first field it would want to
+    know whether it is called `_charset_`, and then lose its way."""
 
     part_reader_cls = Part
+    multipart_reader_cls = MultipartReader
+
+    def __init__(self, boundary: str, body: Body) -> None:
+        super().__init__({"Content-Type": f'multipart/mixed; boundary="{boundary}"'}, cast("StreamReader", body))
 
 
 async def walk(request: web.Request, body: Body) -> AsyncIterator[Part]:
     """The parts of a form, to its very end. Raises `Malformed`, and `Truncated` where it breaks off."""
     with _malformed():
-        reader = FormReader(request.headers, cast("StreamReader", body))
+        reader = FormReader(boundary_of(request), body)
         while True:
             body.allow_lines(HEADER_SIZE)
             part = await reader.next()
@@ -85,11 +95,12 @@ async def walk(request: web.Request, body: Body) -> AsyncIterator[Part]:
         raise Malformed("The form goes on behind its final boundary.")
 
 
-def check_boundary(request: web.Request) -> None:
-    """Raises `Malformed` unless the form has a boundary as RFC 2046 allows it."""
+def boundary_of(request: web.Request) -> str:
+    """What separates the parts. Raises `Malformed` unless it is there, and as RFC 2046 allows it."""
     boundary = parse_mimetype(request.headers["Content-Type"]).parameters.get("boundary", "")
     if not _BOUNDARY.fullmatch(boundary):
         raise Malformed("The form has no valid boundary.")
+    return boundary
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +115,17 @@ class Label:
 def label(part: Part, *, at_most: int | None) -> Label:
     """Read a part's header. Raises `Malformed`, and `NotAudio` for content that would have to be decoded."""
     _check_encoding(part)
-    dispositions = part.headers.getall("Content-Disposition", [])
-    kind, parameters = parse_content_disposition(dispositions[0] if len(dispositions) == 1 else None)
-    name = parameters.get("name")
-    if kind != "form-data" or name is None:
+    place = disposition.parse(part.headers.getall("Content-Disposition", []))
+    name = place.parameters.get("name")
+    if place.kind != "form-data" or name is None:
         raise Malformed("A part of the form does not say which field it is.")
-    if "filename" not in parameters and "filename*" not in parameters:
-        return Label(name, None)
-    return Label(name, _declared(part, content_disposition_filename(parameters), at_most))
+    return Label(name, _declared(part, place.filename, at_most) if place.is_file else None)
 
 
 def _declared(part: Part, filename: str | None, at_most: int | None) -> Declared:
     digests = [value for field in DIGEST_FIELDS for value in part.headers.getall(field, [])]
     return Declared(
-        filename=display_name(filename),
+        filename=filename,
         media_type=part.headers.get("Content-Type"),
         at_most=at_most,
         digests=declared_digests(digests),
@@ -125,9 +133,9 @@ def _declared(part: Part, filename: str | None, at_most: int | None) -> Declared
 
 
 def _check_encoding(part: Part) -> None:
-    if part.headers.get("Content-Transfer-Encoding", "binary").lower() not in _IDENTITY:
+    if not _IDENTITY.issuperset(map(str.lower, part.headers.getall("Content-Transfer-Encoding", []))):
         raise NotAudio("A part of the form is encoded; send its bytes as they are.")
-    if part.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if not is_plain(part.headers.getall("Content-Encoding", [])):
         raise NotAudio("A part of the form is compressed; send its bytes as they are.")
 
 

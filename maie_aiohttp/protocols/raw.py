@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from aiohttp import web
-from aiohttp.multipart import content_disposition_filename, parse_content_disposition
 
 from maie_aiohttp.appkeys import INTAKE, LIMITS
-from maie_aiohttp.errors import Malformed
-from maie_aiohttp.headers import DIGEST_FIELDS, declared_digests, display_name
+from maie_aiohttp.headers import DIGEST_FIELDS, declared_digests
 from maie_aiohttp.model import Declared, Upload
+from maie_aiohttp.protocols import disposition
 from maie_aiohttp.protocols.body import Body
 
 
@@ -37,10 +36,5 @@ def _declared(request: web.Request) -> Declared:
 
 
 def _filename(request: web.Request) -> str | None:
-    dispositions = request.headers.getall("Content-Disposition", [])
-    if not dispositions:
-        return None
-    kind, parameters = parse_content_disposition(dispositions[0] if len(dispositions) == 1 else None)
-    if kind is None:
-        raise Malformed("The Content-Disposition field cannot be read.")
-    return display_name(content_disposition_filename(parameters))
+    fields = request.headers.getall("Content-Disposition", [])
+    return disposition.parse(fields).filename if fields else None

@@ -15,7 +15,7 @@ from aiofiles.os import wrap
 
 from maie_aiohttp.concurrency import Batch, Outcomes, to_its_end
 from maie_aiohttp.errors import Damaged, StorageFailed, StorageFull
-from maie_aiohttp.interfaces import Chunk, Observe
+from maie_aiohttp.interfaces import Chunk, Observe, nothing
 from maie_aiohttp.stores.blocks import BlockBudget, Gatherer
 from maie_aiohttp.stores.folder import DataFolder
 from maie_aiohttp.stores.part import PartFile
@@ -68,10 +68,11 @@ class DiskStore:
         offset: int,
         chunks: AsyncIterator[bytes],
         observe: Observe,
+        conclude: Callable[[], None] = nothing,
         *,
         at_most: int | None = None,
     ) -> int:
-        part = PartFile(self._folder.descriptor, locator, offset, observe)
+        part = PartFile(self._folder.descriptor, locator, offset, observe, conclude)
 
         async def write(block: Chunk) -> None:
             await self._hop(part.write, block)

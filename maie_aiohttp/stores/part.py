@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 
 from maie_aiohttp.errors import StorageFailed
-from maie_aiohttp.interfaces import Chunk, Observe
+from maie_aiohttp.interfaces import Chunk, Observe, nothing
 from maie_aiohttp.stores.folder import PART_MODE
 
 SYNC_EVERY = 8 * 1024 * 1024
@@ -19,10 +20,13 @@ class PartFile:
     """A file below `incoming/`, written from an offset on. It is opened by the first hop that has bytes for it, so
     that a small upload costs one hop in all."""
 
-    def __init__(self, root: int, locator: str, offset: int, observe: Observe) -> None:
+    def __init__(
+        self, root: int, locator: str, offset: int, observe: Observe, conclude: Callable[[], None] = nothing
+    ) -> None:
         self._root = root
         self._locator = locator
         self._observe = observe
+        self._conclude = conclude
         self._descriptor: int | None = None
         self._position = offset
         self._synced = offset
@@ -35,9 +39,10 @@ class PartFile:
             self._sync()
 
     def finish(self, block: Chunk) -> int:
-        """Write the last block and make everything durable. Returns the size in bytes."""
+        """Write the last block, let the checks conclude, and make everything durable. Returns the size in bytes."""
         if block:
             self.write(block)
+        self._conclude()
         self._sync()
         self.close()
         return self._position

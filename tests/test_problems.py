@@ -1,0 +1,159 @@
+"""Every error is a problem document (RFC 9457), says nothing of the request, and leaves one line in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+from structlog.testing import capture_logs
+from yarl import URL
+
+from maie_aiohttp import errors, problems
+from tests import audio
+from tests.conftest import Client
+from tests.wire import COLLECTION, DEADLINE, WAV, Answer, Edge, Wire, file, form, request, sized, text
+
+WORD = "hunter2"
+"""What no answer may repeat."""
+
+
+def tree(root: type[errors.IntakeError]) -> Iterator[type[errors.IntakeError]]:
+    """The class and everything below it."""
+    yield root
+    for below in root.__subclasses__():
+        yield from tree(below)
+
+
+def test_every_error_has_its_problem() -> None:
+    assert set(problems.KINDS) == set(tree(errors.IntakeError))
+
+
+def test_the_table_is_fit_for_clients() -> None:
+    slugs = [kind.slug for kind in problems.KINDS.values()]
+    assert len(set(slugs)) == len(slugs)
+    for kind in problems.KINDS.values():
+        assert HTTPStatus(kind.status) >= HTTPStatus.BAD_REQUEST
+        assert re.fullmatch(r"urn:maie:problem:[a-z-]+", kind.type)
+        assert (kind.status == 503) == ("Retry-After" in (kind.headers or {}))
+
+
+REFUSED = {
+    "no such path": (request(f"X: {WORD}", line=f"GET /{WORD} HTTP/1.1"), 404),
+    "no such upload": (request(line=f"GET {COLLECTION}/{WORD} HTTP/1.1"), 404),
+    "no such content": (request(line=f"GET {COLLECTION}/{WORD}/content HTTP/1.1"), 404),
+    "no such method": (request(line=f"PUT {COLLECTION}?{WORD} HTTP/1.1"), 405),
+    "no method at all": (request(line=f"{WORD.upper()} / HTTP/1.1"), 400),
+    "no HTTP": (f"{WORD}\r\n\r\n".encode(), 400),
+    "no header": (request(WORD), 400),
+    "no length": (request(f"Content-Length: {WORD}"), 400),
+    "no cursor": (request(line=f"GET {COLLECTION}?cursor={WORD} HTTP/1.1"), 400),
+    "no limit": (request(line=f"GET {COLLECTION}?limit={WORD} HTTP/1.1"), 400),
+    "no status": (request(line=f"GET {COLLECTION}?status={WORD} HTTP/1.1"), 400),
+    "no expectation": (request(f"Expect: {WORD}", line="GET /health HTTP/1.1"), 417),
+    "no boundary": (sized(b"", f"Content-Type: multipart/form-data; {WORD}"), 400),
+    "no form": (form(WORD.encode()), 400),
+    "no header in a form": (form(b"--edge\r\n" + WORD.encode() + b"\r\n\r\n"), 400),
+    "no text": (form(text(WORD, b"\xff" + WORD.encode()), file()), 400),
+    "no name": (form(file(name=f"{WORD}.exe")), 415),
+    "no type": (sized(WAV, f"Content-Type: text/{WORD}"), 415),
+    "no coding": (sized(WAV, f"Content-Encoding: {WORD}"), 415),
+    "no digest": (sized(WAV, f"Repr-Digest: {WORD}"), 400),
+    "no disposition": (sized(WAV, f"Content-Disposition: {WORD}; {WORD}"), 400),
+    "no audio": (sized(WORD.encode() * 1000), 415),
+    "nothing": (sized(b"", f"X: {WORD}"), 422),
+}
+
+
+@pytest.mark.parametrize(("bad", "status"), REFUSED.values(), ids=REFUSED)
+async def test_refusals_say_what_is_wrong_and_nothing_else(
+    client: Client, folder: Path, bad: bytes, status: int
+) -> None:
+    async with Wire.connect(client) as wire:
+        wire.send(bad)
+        answer = await wire.answer()
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert "server" not in answer.headers
+    assert WORD not in f"{answer.headers}{answer.body!r}".lower()
+    assert_is_problem(answer)
+    await Edge(client, folder).assert_untouched()
+
+
+def assert_is_problem(answer: Answer) -> None:
+    """It has what RFC 9457, section 3.1, asks for."""
+    document = answer.json()
+    assert document.keys() == {"type", "title", "status", "detail"}
+    assert document["status"] == answer.status
+    assert document["detail"].endswith(".")
+
+
+async def test_a_method_is_refused_with_those_that_work(client: Client) -> None:
+    async with client.put(COLLECTION) as answer:
+        assert answer.headers["Allow"] == "GET, HEAD, POST"
+
+
+async def test_a_client_that_leaves_its_download_is_no_error(client: Client) -> None:
+    with capture_logs() as lines:
+        async with Wire.connect(client) as wire:
+            wire.send(sized(b"".join(audio.long_wav(16_000_000))))
+            record = (await wire.answer()).json()
+        async with Wire.connect(client) as wire:
+            wire.send(request(line=f"GET {record['links']['content']} HTTP/1.1"))
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
+    assert [line["event"] for line in lines if line["log_level"] in {"error", "warning"}] == []
+
+
+NASTY = "a%0D%0Aforged%1B%5B31m%C2%9B31m%E2%80%A8.wav"
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+async def test_nothing_that_clients_send_breaks_a_line_of_the_log(tmp_path: Path, style: str) -> None:
+    log = tmp_path / "log"
+    disposition = {"Content-Disposition": f"attachment; filename*=UTF-8''{NASTY}", "X-Request-ID": "b\x9b31m"}
+    async with _server(tmp_path, log, style) as url, ClientSession(url) as session:
+        for content in (WAV, b"no audio" * 1000):
+            async with session.post(COLLECTION, data=content, headers=disposition):
+                pass
+        async with session.get(URL(f"{COLLECTION}/{NASTY}", encoded=True), headers={"X-Request-ID": "plain-1"}):
+            pass
+        async with session.get(URL(f"{COLLECTION}?cursor={NASTY}", encoded=True)):
+            pass
+    lines = log.read_text().splitlines()
+    events = [event for line in lines for event in ("upload stored", "request refused") if event in line]
+    assert events == ["upload stored", *["request refused"] * 3]
+    assert all(line.isascii() and line.isprintable() for line in lines)
+    assert sum("plain-1" in line for line in lines) == 1
+
+
+@asynccontextmanager
+async def _server(folder: Path, log: Path, style: str) -> AsyncIterator[str]:
+    """A server process that logs to a file; its address."""
+    chosen = {"SERVER__PORT": "0", "STORAGE__FOLDER": f"{folder}/data", "STORAGE__RESERVE": "0 B", "LOG__FORMAT": style}
+    environment = os.environ | {f"MAIE_{key}": value for key, value in chosen.items()}
+    command = sys.executable, "-m", "maie_aiohttp"
+    with log.open("wb") as stream:
+        server = await asyncio.create_subprocess_exec(*command, cwd=folder, env=environment, stderr=stream)
+    try:
+        yield await asyncio.to_thread(_address, log)
+    finally:
+        server.terminate()
+        await server.wait()
+
+
+def _address(log: Path) -> str:
+    """From the line that says that the server is ready."""
+    until = time.monotonic() + DEADLINE
+    while time.monotonic() < until:
+        if address := re.search(r"http://[\d.:]+", log.read_text()):
+            return address[0]
+        time.sleep(0.05)
+    raise TimeoutError(log.read_text())
