@@ -1,0 +1,45 @@
+"""`python -m tests.soak`: every scenario at full size, in a few minutes. Exit status 1 if anything went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from tests.scenarios import crowd, drain, flat_memory, kills
+from tests.scenarios.report import Report
+
+SCENARIOS: dict[str, Callable[[Path], Coroutine[None, None, Report]]] = {
+    "drain": drain.run,
+    "flat-memory": partial(flat_memory.run, size=500_000_000),
+    "flat-memory-5gb": partial(flat_memory.run, size=5_000_000_000),
+    "crowd": partial(crowd.run, count=1000),
+    "kills": partial(kills.run, rounds=50),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Run scenarios at full size.")
+    parser.add_argument("scenario", nargs="*", choices=(*SCENARIOS, []), help="all of them, if none is named")
+    parser.add_argument("--folder", type=Path, help="where the data goes while it runs; 5.1 GB must fit")
+    chosen = parser.parse_args(arguments)
+    reports = list(_run(chosen.scenario or SCENARIOS, chosen.folder))
+    return 1 if any(report.violations for report in reports) else 0
+
+
+def _run(names: Iterable[str], folder: Path | None) -> Iterator[Report]:
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="soak-", dir=folder) as made:
+            report = asyncio.run(SCENARIOS[name](Path(made, "data")))
+        sys.stdout.write(f"{report}\n\n")
+        sys.stdout.flush()
+        yield report
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""The scenarios of `python -m tests.soak`, small: what they assert holds at every size."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios import crowd, drain, flat_memory, kills
+from tests.scenarios.process import MIB
+from tests.scenarios.report import Report
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def fine(report: Report) -> bool:
+    """Nothing went wrong. What did, and the figures, are shown where an assertion fails."""
+    assert not report.violations, str(report)
+    return True
+
+
+async def test_a_long_upload_needs_no_more_memory_than_a_short_one(folder: Path) -> None:
+    assert fine(await flat_memory.run(folder, size=64_000_000, limit=8 * MIB))
+
+
+async def test_uploads_held_open_together_all_end_well(folder: Path) -> None:
+    assert fine(await crowd.run(folder, count=25))
+
+
+async def test_what_was_acknowledged_survives_kills(folder: Path) -> None:
+    assert fine(await kills.run(folder, rounds=2))
+
+
+async def test_a_stopping_server_loses_no_upload_without_a_word(folder: Path) -> None:
+    assert fine(await drain.run(folder))
