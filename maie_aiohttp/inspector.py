@@ -29,6 +29,7 @@ PROGRAM = Path(__file__).with_name("decoder.py")
 ENVIRONMENT = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 START_LIMIT = 30.0  # seconds until a child is ready; an idle machine needs 0.2
+WAIT_LIMIT = 120.0  # seconds until a child is free; a thousand files at once take 2 to 10
 ANSWER_LIMIT = 64  # bytes; the longest word has 11
 
 REFUSALS = {
@@ -42,7 +43,7 @@ WORDS = {"audio", "unreadable", *REFUSALS}
 class Inspector:
     """A pool of `workers` children; each decodes the first audio frame of one file at a time.
 
-    `timeout` (seconds) bounds the wait for a free child, and again its look at the file. `memory` (bytes) is
+    `timeout` (seconds) bounds a child's look at one file. `memory` (bytes) is
     what a child may use above its size when idle.
     """
 
@@ -113,7 +114,7 @@ class Inspector:
     async def _free_place(self) -> _Child | None:
         """A living child, or None in the place of one."""
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(WAIT_LIMIT):
                 child = await self._places.get()
         except TimeoutError:
             raise Busy("Too many files are waiting to be decoded.") from None

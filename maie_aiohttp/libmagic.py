@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
 from importlib import import_module
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 NO_OPINION = "application/octet-stream"
 """The answer that is none."""
@@ -57,18 +56,17 @@ def _restore(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
-class _Handle(threading.local):
-    """A libmagic handle for each thread: it locks itself during a call, so a shared one would make threads wait."""
-
-    def __init__(self) -> None:
-        magic = _LIBRARY.magic
-        self.magic = magic.Magic(mime=True, magic_file=_LIBRARY.database)
-        magic.magic_setflags(self.magic.cookie, self.magic.flags | magic.MAGIC_NO_CHECK_ASCII)
-        self.magic.setparam(magic.MAGIC_PARAM_INDIR_MAX, _DEEPEST)
+def _open() -> Any:
+    magic = _LIBRARY.magic
+    opened = magic.Magic(mime=True, magic_file=_LIBRARY.database)
+    magic.magic_setflags(opened.cookie, opened.flags | magic.MAGIC_NO_CHECK_ASCII)
+    opened.setparam(magic.MAGIC_PARAM_INDIR_MAX, _DEEPEST)
+    return opened
 
 
 _LIBRARY = _load()
-_HANDLE = _Handle()  # opened here, so that an unreadable database stops the start and not each upload
+_MAGIC = _open()  # here, so that an unreadable database stops the start and not each upload
+"""Shared, and locked by python-magic during a call: each further one would map its own 6 MB of rules."""
 
 
 def media_type(head: bytes) -> str:
@@ -78,7 +76,7 @@ def media_type(head: bytes) -> str:
     the GIL; any thread may call it.
     """
     try:
-        answer: str = _HANDLE.magic.from_buffer(head)
+        answer: str = _MAGIC.from_buffer(head)
     except _LIBRARY.magic.MagicException:
         return NO_OPINION
     return answer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
@@ -17,8 +18,16 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from maie_aiohttp import settings
 from maie_aiohttp.problems import http_answer
 
-READ_BUFFER = 65_536
-"""Bytes after which a connection stops reading until its upload catches up (at twice as many)."""
+RECEIVE_LARGEST = 65_536
+"""Bytes taken from a socket at once. asyncio's 256 KiB, sent in chunks of one byte, would take 90 ms to parse."""
+
+RECEIVE_SMALLEST = 8_192
+
+RECEIVE_BUDGET = 12 * 1024 * 1024
+"""Bytes that all connections together may hold unread; each has its share."""
+
+READ_BUFFER = 4_096
+"""Bytes after which a connection stops reading until its upload catches up: what was taken at once, and no more."""
 
 
 class _Unparsed(web.Response):
@@ -33,10 +42,19 @@ class Connection(web.RequestHandler):
     """One client's connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take no more from the socket at once than is wanted: asyncio's 256 KiB in chunks of one byte take 90 ms."""
-        if hasattr(transport, "max_size"):
-            transport.max_size = READ_BUFFER
+        """Begin to read, a share of what the server holds unread at a time."""
         super().connection_made(transport)
+        self._limit_receiving()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on reading; the share may be another one by now."""
+        self._limit_receiving()
+        super().resume_reading(resume_parser)
+
+    def _limit_receiving(self) -> None:
+        transport: Any = self.transport
+        if isinstance(self._manager, Server) and hasattr(transport, "max_size"):
+            transport.max_size = self._manager.receive_size
 
     def data_received(self, data: bytes) -> None:
         """Parse what came. If it is no HTTP, no body under way will ever end."""
@@ -75,6 +93,23 @@ class Connection(web.RequestHandler):
 
 class Server(web.Server):
     """Makes connections. An unknown keyword is a TypeError on the first one."""
+
+    receive_size = RECEIVE_LARGEST
+    """Bytes that a connection takes from its socket at once."""
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """One more shares the budget."""
+        super().connection_made(handler, transport)
+        self._share_budget()
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """One less does."""
+        super().connection_lost(handler, exc)
+        self._share_budget()
+
+    def _share_budget(self) -> None:
+        share = RECEIVE_BUDGET // max(1, len(self._connections))
+        self.receive_size = max(RECEIVE_SMALLEST, min(share, RECEIVE_LARGEST))
 
     def __call__(self) -> Connection:
         """A connection with every keyword in force."""

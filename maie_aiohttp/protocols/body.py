@@ -119,14 +119,15 @@ class Body:
 
     async def _fill(self) -> bool:
         """Add what came next to the buffer; False at the end of the body."""
+        self._buffer = self._buffer[self._start :]  # what was read is not kept while waiting
+        self._start = self._clear = 0
         try:
             arrived = await self._arrival()
         except TimeoutError:
             raise self._interruption or TooSlow("No byte came for too long.") from None
         except (RequestPayloadError, HttpProcessingError, ConnectionError, RuntimeError):
             raise Truncated("The request ended before its body did.") from None
-        self._buffer = self._buffer[self._start :] + arrived
-        self._start = self._clear = 0
+        self._buffer += arrived
         await self._give_way(FILL_COSTS)
         return bool(arrived)
 

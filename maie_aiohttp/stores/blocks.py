@@ -2,7 +2,8 @@
 
 A hop to a thread costs more than writing 64 KiB does: threads wake each other and fight over the interpreter's lock.
 So chunks are gathered, up to the largest block where few uploads run and down to 64 KiB where many do, and a block is
-written while the next one gathers. What waits for its client too long is written as it is, and its memory given back.
+written while the next one gathers. What waits for its client too long is written as it is, and its memory given back;
+and when the budget is used up, uploads wait for a place before they read on.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from maie_aiohttp.interfaces import HEAD, Chunk
 SMALL = 256 * 1024
 """Bytes; an upload known to be no larger is written in one hop, verdict included."""
 
-IDLE = 0.5
-"""Seconds without a byte after which a block is written although it is not full."""
+PATIENCE = 0.5
+"""Seconds after which a block that is not full is written as it is: at the latest after twice as long."""
 
 
 class BlockBudget:
-    """How large a block may grow, given how many uploads run at this moment."""
+    """How large a block may grow, given how many uploads run at this moment, and how many blocks there may be."""
 
     def __init__(self, *, largest: int, total: int) -> None:
         self._largest = largest
         self._total = total
+        self._places = asyncio.Semaphore(max(1, total // HEAD))
         self._running: set[Gatherer] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -33,11 +35,19 @@ class BlockBudget:
         share = self._total // max(1, len(self._running))
         return max(HEAD, min(self._largest, share))
 
+    async def take_place(self) -> None:
+        """Wait until another block may be gathered; meanwhile the client waits, and its bytes with it."""
+        await self._places.acquire()
+
+    def give_place(self) -> None:
+        """A block was written."""
+        self._places.release()
+
     def enter(self, gatherer: Gatherer) -> None:
-        """Count an upload in, and look after it while its client is silent."""
+        """Count an upload in, and look after its block."""
         self._running.add(gatherer)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(IDLE, self._tick)
+            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._tick)
 
     def leave(self, gatherer: Gatherer) -> None:
         """Count an upload out."""
@@ -48,8 +58,8 @@ class BlockBudget:
 
     def _tick(self) -> None:
         for gatherer in self._running:
-            gatherer.write_if_idle()
-        self._timer = asyncio.get_running_loop().call_later(IDLE, self._tick)
+            gatherer.write_if_old()
+        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._tick)
 
 
 class Gatherer:
@@ -61,7 +71,8 @@ class Gatherer:
         self._block = bytearray()
         self._goal = at_most + 1 if at_most is not None and at_most <= SMALL else HEAD
         self._first = True
-        self._silent = False
+        self._places = 0
+        self._old = False
         self._writing: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Gatherer:
@@ -72,11 +83,14 @@ class Gatherer:
         self._budget.leave(self)
         if self._writing is not None:
             await asyncio.gather(self._writing, return_exceptions=True)
+        while self._places:
+            self._give_place()
 
     async def add(self, chunk: bytes) -> None:
         """Take a chunk. Raises what writing the blocks before it raised."""
+        if not self._block:
+            await self._take_place()
         self._block += chunk
-        self._silent = False
         if len(self._block) >= self._goal:
             await self._written()
             self._begin_write()
@@ -91,11 +105,20 @@ class Gatherer:
         rest, self._block = self._block, bytearray()
         return rest
 
-    def write_if_idle(self) -> None:
-        """Begin to write an unfilled block whose client has been silent since the last call."""
-        if self._silent and self._writing is None:
+    def write_if_old(self) -> None:
+        """Begin to write a block that was begun before the last call and is not full yet."""
+        if self._old and self._writing is None:
             self._begin_write()
-        self._silent = True
+        self._old = bool(self._block)
+
+    async def _take_place(self) -> None:
+        await self._budget.take_place()
+        self._places += 1
+        self._old = False
+
+    def _give_place(self) -> None:
+        self._places -= 1
+        self._budget.give_place()
 
     def _begin_write(self) -> None:
         if self._block:
@@ -104,6 +127,7 @@ class Gatherer:
 
     async def _write_block(self, block: Chunk) -> None:
         await self._write(block)
+        self._give_place()
         self._writing = None  # After a failure it stays, for whoever adds next.
 
     async def _written(self) -> None:

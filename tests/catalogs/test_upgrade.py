@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 
 from maie_aiohttp.catalogs import schema
-from maie_aiohttp.catalogs.upgrade import upgrade
+from maie_aiohttp.catalogs.upgrade import create, migrate, upgrade
 from maie_aiohttp.errors import StorageFailed
 from tests.layers import query, sql_catalog, upload
 
@@ -29,9 +30,11 @@ def test_the_schema_stands_at_the_newest_migration() -> None:
     assert scripts().get_current_head() == schema.REVISION
 
 
-def test_migrations_make_exactly_the_tables_of_the_schema() -> None:
+@pytest.mark.parametrize("make", [create, migrate])
+def test_both_ways_make_exactly_the_tables_of_the_schema(make: Callable[[Connection], None]) -> None:
     engine = create_engine("sqlite://")
     with engine.connect() as connection:
+        make(connection)
         upgrade(connection)
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, schema.metadata) == []

@@ -128,7 +128,7 @@ async def test_all_uploads_share_one_budget() -> None:
 @pytest.fixture
 def tick(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
     """Patience cut to a millisecond; wait until it has certainly run out."""
-    monkeypatch.setattr(blocks, "IDLE", 0.001)
+    monkeypatch.setattr(blocks, "PATIENCE", 0.001)
 
     async def wait() -> None:
         await asyncio.sleep(0.03)
@@ -145,6 +145,43 @@ async def test_a_silent_client_costs_no_memory(tick: Callable[[], Awaitable[None
             assert written.sizes[-1] == size
         assert await gatherer.rest() == b""
     assert written.sizes == [10, 2 * HEAD, 20, 30]
+
+
+async def test_a_client_that_drips_costs_no_memory(tick: Callable[[], Awaitable[None]]) -> None:
+    written = Written()
+    async with Gatherer(budget(), written, at_most=None) as gatherer:
+        for _ in range(40):
+            await gatherer.add(b"x")
+            await asyncio.sleep(0.002)
+        assert sum(written.sizes) > 20
+        rest = await gatherer.rest()
+    assert sum(written.sizes) + len(rest) == 40
+
+
+async def test_who_finds_the_budget_used_up_waits_for_a_place() -> None:
+    shared, written = budget(total=2 * HEAD), Written()
+    async with (
+        Gatherer(shared, written, at_most=None) as first,
+        Gatherer(shared, written, at_most=None) as second,
+        Gatherer(shared, written, at_most=None) as third,
+    ):
+        await first.add(b"1")
+        await second.add(b"2")
+        waiting = asyncio.create_task(third.add(b"3"))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await first.add(b"1" * HEAD)
+        await waiting
+        assert written.sizes == [HEAD + 1]
+
+
+async def test_who_leaves_gives_the_place_back() -> None:
+    shared = budget(total=HEAD)
+    for _ in range(3):
+        async with Gatherer(shared, Written(), at_most=None) as gatherer:
+            await gatherer.add(b"x")
+    async with asyncio.timeout(1):
+        await shared.take_place()
 
 
 async def test_no_block_overtakes_another(tick: Callable[[], Awaitable[None]]) -> None:
