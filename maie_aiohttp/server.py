@@ -18,16 +18,14 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from maie_aiohttp import settings
 from maie_aiohttp.problems import http_answer
 
-RECEIVE_LARGEST = 65_536
+RECEIVE_SIZE = 65_536
 """Bytes taken from a socket at once. asyncio's 256 KiB, sent in chunks of one byte, would take 90 ms to parse."""
 
-RECEIVE_SMALLEST = 8_192
+UNREAD_BUDGET = 12 * 1024 * 1024
+"""Bytes received and not yet read by an upload, of all connections together; each has an equal share."""
 
-RECEIVE_BUDGET = 12 * 1024 * 1024
-"""Bytes that all connections together may hold unread; each has its share."""
-
-READ_BUFFER = 4_096
-"""Bytes after which a connection stops reading until its upload catches up: what was taken at once, and no more."""
+LARGEST_SHARE = 2 * RECEIVE_SIZE
+SMALLEST_SHARE = 8_192
 
 
 class _Unparsed(web.Response):
@@ -41,23 +39,17 @@ class _Unparsed(web.Response):
 class Connection(web.RequestHandler):
     """One client's connection."""
 
+    _unread = 0
+    """Bytes received since the upload was last waiting for some."""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to read, a share of what the server holds unread at a time."""
+        """Begin to read."""
         super().connection_made(transport)
         self._limit_receiving()
 
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Go on reading; the share may be another one by now."""
-        self._limit_receiving()
-        super().resume_reading(resume_parser)
-
-    def _limit_receiving(self) -> None:
-        transport: Any = self.transport
-        if isinstance(self._manager, Server) and hasattr(transport, "max_size"):
-            transport.max_size = self._manager.receive_size
-
     def data_received(self, data: bytes) -> None:
         """Parse what came. If it is no HTTP, no body under way will ever end."""
+        self._unread += len(data)
         super().data_received(data)
         if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
             bodies = [body for _, body in self._messages]
@@ -66,6 +58,26 @@ class Connection(web.RequestHandler):
             for body in bodies:
                 if not body.is_eof():
                     body.set_exception(web.RequestPayloadError("The framing of the body is broken."))
+
+    def pause_reading(self) -> None:
+        """The upload has more than it reads: stop, unless it is within this connection's share."""
+        if self._unread >= self._share:
+            super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """The upload has read everything. The share may be another one by now."""
+        self._unread = 0
+        self._limit_receiving()
+        super().resume_reading(resume_parser)
+
+    @property
+    def _share(self) -> int:
+        return self._manager.share if isinstance(self._manager, Server) else SMALLEST_SHARE
+
+    def _limit_receiving(self) -> None:
+        transport: Any = self.transport
+        if hasattr(transport, "max_size"):  # an attribute of asyncio's own transports
+            transport.max_size = min(self._share, RECEIVE_SIZE)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -94,22 +106,22 @@ class Connection(web.RequestHandler):
 class Server(web.Server):
     """Makes connections. An unknown keyword is a TypeError on the first one."""
 
-    receive_size = RECEIVE_LARGEST
-    """Bytes that a connection takes from its socket at once."""
+    share = LARGEST_SHARE
+    """Bytes that one connection may hold unread."""
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """One more shares the budget."""
         super().connection_made(handler, transport)
-        self._share_budget()
+        self._divide_budget()
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         """One less does."""
         super().connection_lost(handler, exc)
-        self._share_budget()
+        self._divide_budget()
 
-    def _share_budget(self) -> None:
-        share = RECEIVE_BUDGET // max(1, len(self._connections))
-        self.receive_size = max(RECEIVE_SMALLEST, min(share, RECEIVE_LARGEST))
+    def _divide_budget(self) -> None:
+        share = UNREAD_BUDGET // max(1, len(self._connections))
+        self.share = max(SMALLEST_SHARE, min(share, LARGEST_SHARE))
 
     def __call__(self) -> Connection:
         """A connection with every keyword in force."""
@@ -127,7 +139,7 @@ class Runner(web.AppRunner):
             auto_decompress=False,
             keepalive_timeout=configured.keepalive_timeout,
             lingering_time=configured.linger,
-            read_bufsize=READ_BUFFER,
+            read_bufsize=1,  # ask at every receipt whether to stop; see Connection.pause_reading
             shutdown_timeout=configured.linger,
         )
 
