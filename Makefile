@@ -21,8 +21,9 @@ check: $(VENV)/test ## style, types, import contracts, and a wheel that works on
 	$(BIN)/lint-imports
 	PYTHON=$(BIN)/python sh tests/wheel.sh
 
-soak: $(VENV)/test ## what is long or timed: a thousand uploads at once, 5 GB, fifty kills
+soak: $(VENV)/test ## what is long or timed: a thousand uploads at once, 5 GB, fifty kills, stalls
 	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.stall
 
 memory: $(VENV)/test ## peak memory, beside a server that reads whole files
 	$(BIN)/python -m benchmarks.memory

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import structlog
 from aiohttp import web
+from yarl import URL
 
 from maie_aiohttp import journal, settings
-from maie_aiohttp.app import build
-from maie_aiohttp.appkeys import DRAIN
+from maie_aiohttp.app import build, check
+from maie_aiohttp.appkeys import DRAIN, INTAKE
 from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.libmagic import version as libmagic_version
 from maie_aiohttp.server import Runner
@@ -27,17 +28,19 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         configured = settings.load(chosen.config)
+        check(configured)
         if chosen.command == "check-config":
             sys.stdout.write(settings.render(configured))
             return 0
         settings.prepare_folder(configured)
-        journal.configure(level=configured.log.level, style=configured.log.format)
-        asyncio.run(serve(configured))
+        with journal.written(level=configured.log.level, style=configured.log.format):
+            asyncio.run(serve(configured))
     except settings.ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except (IntakeError, OSError) as error:
-        sys.stderr.write(f"The server cannot run: {error}\n")
+    except (IntakeError, OSError, RuntimeError) as error:
+        causes = [str(cause) for cause in (error, error.__cause__) if cause is not None]
+        sys.stderr.write(f"The server cannot run: {' '.join(causes)}\n")
         return 1
     return 0
 
@@ -52,7 +55,7 @@ async def serve(configured: settings.Settings) -> None:
         site = web.TCPSite(runner, configured.server.host, configured.server.port, backlog=1024)
         await site.start()
         host, port = runner.addresses[0][:2]
-        log.info("ready", url=f"http://{host}:{port}", libmagic=libmagic_version())
+        log.info("ready", url=str(URL.build(scheme="http", host=host, port=port)), libmagic=libmagic_version())
         await stop.wait()
         await site.stop()
         await _drain(app, configured.server)
@@ -64,7 +67,7 @@ async def serve(configured: settings.Settings) -> None:
 async def _drain(app: web.Application, configured: settings.Server) -> None:
     drain = app[DRAIN]
     log.info("stopping", receiving=len(drain), seconds=configured.drain_timeout)
-    if late := await drain.run(configured.drain_timeout):
+    if late := await drain.run(configured.drain_timeout, app[INTAKE].inspector.stop):
         log.warning("uploads interrupted", uploads=late)
         # Closing a socket with unread bytes in it resets the connection, and the answer with it.
         await asyncio.sleep(configured.linger)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import warnings
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import groupby
 
-from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
+from aiohttp import web
 from aiohttp.web_routedef import RouteDef
 
 from maie_aiohttp import middlewares, pages, protocols
 from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE, LIMITS, STORE
 from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
 from maie_aiohttp.drain import Drain
-from maie_aiohttp.formats import FORMATS, OPTIONAL
+from maie_aiohttp.formats import CORE, OPTIONAL
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.intake import Intake, Rules
 from maie_aiohttp.problems import http_answer
@@ -28,9 +27,18 @@ from maie_aiohttp.stores.folder import DataFolder
 from maie_aiohttp.stores.space import Reserve
 
 
+def check(settings: Settings) -> Rules:
+    """What the settings make of it that they cannot know themselves. Raises `ConfigurationError`."""
+    unknown = sorted(set(settings.audio.extra_formats) - OPTIONAL)
+    if unknown:
+        names = ", ".join(sorted(OPTIONAL))
+        raise ConfigurationError(f"audio.extra_formats: no such format: {', '.join(unknown)}; there are {names}")
+    return Rules(settings.limits.max_size, CORE.union(settings.audio.extra_formats))
+
+
 def build(settings: Settings) -> web.Application:
     """The whole application. Its parts start with it and stop with it. Raises `ConfigurationError`."""
-    rules = Rules(settings.limits.max_size, _enabled(settings.audio.extra_formats))
+    rules = check(settings)
     app = web.Application(middlewares=[middlewares.identify, middlewares.report])
     app.on_response_prepare.append(middlewares.finish_headers)
     app[LIMITS] = settings.limits
@@ -39,12 +47,11 @@ def build(settings: Settings) -> web.Application:
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with running(settings, rules) as intake:
             app[INTAKE], app[STORE], app[CATALOG] = intake, intake.store, intake.catalog
-            with _auditing(intake):
+            async with _auditing(intake):
                 yield
 
     app.cleanup_ctx.append(parts)
     _add_routes(app, (*protocols.ROUTES, *pages.ROUTES))
-    _silence_form_warnings()
     return app
 
 
@@ -74,15 +81,6 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _enabled(extra: Iterable[str]) -> frozenset[str]:
-    unknown = sorted(set(extra) - OPTIONAL)
-    if unknown:
-        raise ConfigurationError(
-            f"audio.extra_formats: no such format: {', '.join(unknown)}; there are {', '.join(sorted(OPTIONAL))}"
-        )
-    return frozenset({format.name for format in FORMATS if format.core}.union(extra))
-
-
 def _store(settings: Settings, folder: DataFolder) -> DiskStore:
     storage = settings.storage
     return DiskStore(
@@ -98,14 +96,15 @@ def _inspector(settings: Settings) -> Inspector:
     return Inspector(workers=limits.workers, timeout=limits.timeout, memory=limits.memory)
 
 
-@contextmanager
-def _auditing(intake: Intake) -> Iterator[None]:
+@asynccontextmanager
+async def _auditing(intake: Intake) -> AsyncIterator[None]:
     """The audit goes on beside the first requests, however long it takes."""
     task = asyncio.create_task(audit(intake.store, intake.catalog))
     try:
         yield
     finally:
         task.cancel()
+        await asyncio.wait([task])
 
 
 def _add_routes(app: web.Application, routes: Iterable[RouteDef]) -> None:
@@ -130,9 +129,3 @@ def _refuse_rest(app: web.Application, path: str, status: int, headers: dict[str
         return http_answer(request, status, headers)
 
     app.router.add_route("*", path, refuse, expect_handler=refuse)
-
-
-def _silence_form_warnings() -> None:
-    """A form that cannot be read is answered with 400; a warning on the server's terminal helps nobody."""
-    for category in (BadContentDispositionHeader, BadContentDispositionParam):
-        warnings.simplefilter("ignore", category)

@@ -1,17 +1,30 @@
-"""What the bytes of an upload are asked on their way: how many, what kind, what digest. Each is a `Check`."""
+"""What the bytes of an upload are asked on their way: how many, what kind, what digest. Each question is a `Check`."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Container, Iterable, Mapping
+import re
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from struct import unpack_from
 
 from maie_aiohttp import formats, libmagic
 from maie_aiohttp.errors import DigestMismatch, Empty, NotAudio, TooLarge
-from maie_aiohttp.interfaces import HEAD, Check, Chunk
+from maie_aiohttp.interfaces import HEAD, Chunk, Content
 
 
-class SizeLimit:
+class Check:
+    """A fold over the bytes of one upload; this one has no objection to any."""
+
+    def feed(self, chunk: Chunk) -> None:
+        """See the next bytes. Raises `errors.Rejected` as soon as they decide against the upload."""
+
+    def finish(self, content: Content) -> None:
+        """The upload is complete. Raises `errors.Rejected`."""
+
+
+class SizeLimit(Check):
     """Cuts off at the chunk that passes the limit. One instance may watch several files of one request."""
 
     def __init__(self, limit: int) -> None:
@@ -24,12 +37,8 @@ class SizeLimit:
         if self._seen > self._limit:
             raise TooLarge(f"The upload is larger than the {self._limit} bytes this server accepts.")
 
-    def finish(self) -> Mapping[str, str]:
-        """Nothing more to say: a limit is only ever passed on the way."""
-        return {}
 
-
-class Sniff:
+class Sniff(Check):
     """Decides on the first 64 KiB, in however many pieces they come, whether this is accepted audio."""
 
     def __init__(self, enabled: Container[str]) -> None:
@@ -42,51 +51,27 @@ class Sniff:
         if self._verdict is None:
             self._head += chunk[: HEAD - len(self._head)]
             if len(self._head) == HEAD:
-                self._decide(complete=False)
+                self._verdict = self._decide(complete=False)
 
-    def finish(self) -> Mapping[str, str]:
-        """`format`, and `decode`: the demuxer that must find a frame in the finished file, or empty where the head
-        already showed samples. Raises `Empty` and `NotAudio`."""
-        verdict = self._verdict or self._decide(complete=True)
-        return {
-            "format": verdict.format.name,
-            "decode": verdict.format.demuxer if verdict.needs_decode else "",
-        }
+    def finish(self, _: Content) -> None:
+        """Raises `Empty` and `NotAudio`."""
+        self.verdict()
+
+    def verdict(self) -> formats.Verdict:
+        """On the whole upload. Raises `Empty` and `NotAudio`."""
+        if self._verdict is None:
+            self._verdict = self._decide(complete=True)
+        return self._verdict
 
     def _decide(self, *, complete: bool) -> formats.Verdict:
         if not self._head:
             raise Empty("The upload has no bytes.")
         head = bytes(self._head)
         self._head.clear()
-        self._verdict = formats.identify(head, complete, libmagic.media_type(head), self._enabled)
-        return self._verdict
+        return formats.identify(head, complete, libmagic.media_type(head), self._enabled)
 
 
-class ArchiveTail:
-    """Refuses a recording with a ZIP archive behind it: players see the one, unpackers the other, and no look at the
-    first bytes can tell. The archive's end record stands in the last bytes (APPNOTE.TXT, section 4.3.16)."""
-
-    KEPT = 4096
-    """Bytes looked at; the record is 22 long, and its comment seldom longer than this."""
-    SIGNATURE = b"PK\x05\x06"
-
-    def __init__(self) -> None:
-        self._tail = b""
-
-    def feed(self, chunk: Chunk) -> None:
-        """Keep the last bytes."""
-        self._tail = (self._tail + bytes(chunk[-self.KEPT :]))[-self.KEPT :]
-
-    def finish(self) -> Mapping[str, str]:
-        """Raises `NotAudio` if an end record reaches exactly to the end of the file."""
-        at = self._tail.rfind(self.SIGNATURE)
-        comment_size = int.from_bytes(self._tail[at + 20 : at + 22], "little")
-        if at >= 0 and at + 22 + comment_size == len(self._tail):
-            raise NotAudio("The file is an archive as well.")
-        return {}
-
-
-class Digest:
+class Digest(Check):
     """SHA-256 always; whatever else the client declared, verified (RFC 9530)."""
 
     def __init__(self, declared: Mapping[str, bytes]) -> None:
@@ -98,28 +83,80 @@ class Digest:
         for running in self._hashes.values():
             running.update(chunk)
 
-    def finish(self) -> Mapping[str, str]:
-        """`sha256`, hexadecimal. Raises `DigestMismatch`."""
+    def finish(self, _: Content) -> None:
+        """Raises `DigestMismatch`."""
         for name, expected in self._declared.items():
             if not hmac.compare_digest(self._hashes[name].digest(), expected):
                 raise DigestMismatch(f"The {name} digest of the bytes received is not the one declared.")
-        return {"sha256": self._hashes["sha256"].hexdigest()}
+
+    def sha256(self) -> str:
+        """Of the bytes so far, hexadecimal."""
+        return self._hashes["sha256"].hexdigest()
 
 
-class Chain:
-    """Several checks as one."""
+class Polyglot(Check):
+    """Refuses a recording with a ZIP archive behind it: players see the one, unpackers the other, and no look at the
+    first bytes can tell.
 
-    def __init__(self, checks: Iterable[Check]) -> None:
-        self._checks = tuple(checks)
+    Unpackers search the end of a file for the end record (APPNOTE.TXT, section 4.3.16), and tolerate bytes before and
+    behind the archive. The record's four bytes stand in one recording of 65,000 by chance; that they lead to a
+    directory as well does not happen. An archive without files has no directory, and nothing to unpack.
+    """
+
+    END = re.compile(rb"PK\x05\x06(?=.{18})", re.DOTALL)
+    END_64 = re.compile(rb"PK\x06\x07.{16}PK\x05\x06", re.DOTALL)
+    """What stands before the end record of a ZIP64 archive (section 4.3.15) is enough: it is no chance."""
+    DIRECTORY = b"PK\x01\x02"
+    SEARCHED = 20 + 22 + 65_535
+    """Bytes: these two records, and the longest comment."""
+
+    def finish(self, content: Content) -> None:
+        """Raises `NotAudio`."""
+        start = max(0, content.size - self.SEARCHED)
+        tail = content.read(start, self.SEARCHED)
+        if self.END_64.search(tail) or any(
+            self._has_directory(content, start + end.start(), *unpack_from("<II", tail, end.start() + 12))
+            for end in self.END.finditer(tail)
+        ):
+            raise NotAudio("The file is an archive as well.")
+
+    def _has_directory(self, content: Content, end: int, size: int, offset: int) -> bool:
+        """Whether a directory stands just before the record at `end`, where most unpackers look, or in the place that
+        the record names, where others do."""
+        return any(0 <= place < end and content.read(place, 4) == self.DIRECTORY for place in (end - size, offset))
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is known of an upload that passed every check."""
+
+    format: formats.Format
+    demuxer: str | None
+    """Must find a frame in the finished file; None where the head already showed samples."""
+    sha256: str
+    """Hexadecimal."""
+
+
+class Examination(Check):
+    """Every check of one upload, as one; the first to object ends it."""
+
+    def __init__(self, enabled: Container[str], digests: Mapping[str, bytes]) -> None:
+        self._sniff = Sniff(enabled)
+        self._digest = Digest(digests)
+        self._checks: tuple[Check, ...] = (self._sniff, self._digest, Polyglot())
 
     def feed(self, chunk: Chunk) -> None:
-        """Show the chunk to each in turn; the first to raise ends it."""
+        """Raises what any check raises."""
         for check in self._checks:
             check.feed(chunk)
 
-    def finish(self) -> Mapping[str, str]:
-        """All findings together."""
-        findings: dict[str, str] = {}
+    def finish(self, content: Content) -> None:
+        """Raises what any check raises."""
         for check in self._checks:
-            findings.update(check.finish())
-        return findings
+            check.finish(content)
+
+    def findings(self) -> Findings:
+        """After `finish`."""
+        verdict = self._sniff.verdict()
+        demuxer = verdict.format.demuxer if verdict.needs_decode else None
+        return Findings(verdict.format, demuxer, self._digest.sha256())

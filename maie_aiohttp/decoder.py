@@ -4,10 +4,9 @@ Each line on standard input is one question, a JSON array of a path and the name
 answered by one line on standard output, a word:
 
     ready         once, after the start: the libraries are loaded, the limits set
-    audio         an audio frame was decoded, there is no video, and the file is no archive as well
+    audio         an audio frame was decoded, and there is no video
     video         there is a video stream (cover art is none)
     undecodable   no audio frame within the limits below
-    archive       audio, and a ZIP archive at the end: a file with two meanings
     unreadable    the operating system does not give the file out
 
 Whatever else happens (a crash, no memory, no end) ends the process without an answer. It also ends when its
@@ -23,7 +22,6 @@ import json
 import resource
 import signal
 import sys
-import zipfile
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,9 +71,7 @@ def judge(path: str, demuxer: str) -> str:
     """The word for the file at `path`, read as FFmpeg's `demuxer`. Raises MemoryError at the memory limit."""
     try:
         word = look(path, demuxer, QUICK)
-        if word == "undecodable":
-            word = look(path, demuxer, THOROUGH)
-        return "archive" if word == "audio" and ends_in_archive(path) else word
+        return look(path, demuxer, THOROUGH) if word == "undecodable" else word
     except OSError:
         return "unreadable"
 
@@ -105,21 +101,6 @@ def decodes(container: InputContainer) -> bool:
     return bool(decoders) and any(  # to PyAV no stream means every stream
         frame.samples for packet in islice(container.demux(decoders), PACKET_LIMIT) for frame in packet.decode()
     )
-
-
-def ends_in_archive(path: str) -> bool:
-    """Whether a ZIP archive that can be listed stands at the file's end, as in a polyglot.
-
-    `zipfile.is_zipfile` looks for four bytes anywhere in the last 64 KiB, which one recording in
-    65,000 has by chance; none has a central directory in the right place.
-    """
-    try:
-        zipfile.ZipFile(path).close()
-    except NotImplementedError:  # an archive from the future
-        return True
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return False
-    return True
 
 
 def confine(memory: int) -> None:

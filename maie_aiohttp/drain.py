@@ -4,7 +4,7 @@ ever end; this one refuses new work, lets what runs finish, and tells the rest t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -49,21 +49,23 @@ class Drain:
             if not self._running:
                 self._empty.set()
 
-    async def run(self, patience: float) -> int:
-        """Refuse new uploads and wait `patience` seconds for those that run; then interrupt them, and wait for those
-        that are beyond interrupting, since all their bytes are there. Returns how many still ran."""
+    async def run(self, patience: float, give_up: Callable[[], Awaitable[None]]) -> int:
+        """Refuse new uploads and wait `patience` seconds for those that run. Then interrupt them, let `give_up` end
+        what they wait for besides their bodies, and wait for those that are beyond interrupting. Returns how many
+        still ran."""
         self._draining = True
         try:
             async with asyncio.timeout(patience):
                 await self._empty.wait()
         except TimeoutError:
-            return await self._interrupt()
+            return await self._interrupt(give_up)
         return 0
 
-    async def _interrupt(self) -> int:
+    async def _interrupt(self, give_up: Callable[[], Awaitable[None]]) -> int:
         late = len(self._running)
         for body in self._running:
             body.interrupt(_stopping())
+        await give_up()
         await self._empty.wait()
         return late
 

@@ -1,4 +1,4 @@
-"""What can go wrong with an upload. Nothing here knows HTTP; `protocols.problems` maps each class to a status.
+"""What can go wrong with an upload. Nothing here knows HTTP; `problems` maps each class to a status.
 
 IntakeError
 ├── Rejected                the upload itself is refused, for good
@@ -54,7 +54,7 @@ class NotAudio(Rejected):
 
 
 class TooSlow(Rejected):
-    """The client stopped sending, or sends slower than the limits allow."""
+    """The client stopped sending."""
 
 
 class NotFound(IntakeError):

@@ -126,7 +126,8 @@ FORMATS: tuple[Format, ...] = (
 )
 
 BY_NAME: Mapping[str, Format] = MappingProxyType({row.name: row for row in FORMATS})
-OPTIONAL: frozenset[str] = frozenset(row.name for row in FORMATS if not row.core)
+CORE: frozenset[str] = frozenset(row.name for row in FORMATS if row.core)
+OPTIONAL: frozenset[str] = frozenset(BY_NAME) - CORE
 
 _EXTENSIONS = frozenset().union(*(row.extensions for row in FORMATS))
 _CANDIDATES = {magic: tuple(row for row in FORMATS if magic in row.magic) for row in FORMATS for magic in row.magic}

@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
+import structlog
+
 from maie_aiohttp.errors import Busy, Draining, NotAudio
 
 if TYPE_CHECKING:
@@ -29,15 +31,16 @@ PROGRAM = Path(__file__).with_name("decoder.py")
 ENVIRONMENT = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 START_LIMIT = 30.0  # seconds until a child is ready; an idle machine needs 0.2
-WAIT_LIMIT = 120.0  # seconds until a child is free; a thousand files at once take 2 to 10
+WAIT_LIMIT = 60.0  # seconds until a child is free; a thousand files at once take 2 to 10
 ANSWER_LIMIT = 64  # bytes; the longest word has 11
 
 REFUSALS = {
     "video": "The file holds video.",
     "undecodable": "No audio in the file could be decoded.",
-    "archive": "The file is an archive as well.",
 }
 WORDS = {"audio", "unreadable", *REFUSALS}
+
+log = structlog.get_logger()
 
 
 class Inspector:
@@ -80,8 +83,10 @@ class Inspector:
         time limit, no child, or no access to the file; Draining when the inspector stops.
         """
         for _ in range(2):  # the first child may have died of something else
-            with suppress(_DiedError):
+            try:
                 return _deliver(await self._ask(path, demuxer))
+            except _DiedError:
+                log.warning("decoder died", demuxer=demuxer)
         raise NotAudio("The file makes the decoder fail.")
 
     async def _ask(self, path: Path, demuxer: str) -> str:

@@ -5,8 +5,7 @@ A `Delivery` is one request and has one outcome: all of its files are settled to
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Container, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
@@ -15,7 +14,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from maie_aiohttp import formats
-from maie_aiohttp.checks import ArchiveTail, Chain, Digest, SizeLimit, Sniff
+from maie_aiohttp.checks import Examination, Findings, SizeLimit
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Busy, Empty, IntakeError, StorageFull, TooLarge
 from maie_aiohttp.inspector import Inspector
@@ -44,12 +43,7 @@ class Received:
     declared: Declared
     created_at: datetime
     size: int
-    findings: Mapping[str, str]
-
-    @property
-    def format(self) -> formats.Format:
-        """The accepted format it is in."""
-        return formats.BY_NAME[self.findings["format"]]
+    findings: Findings
 
 
 class Intake:
@@ -61,11 +55,15 @@ class Intake:
         self.inspector = inspector
         self.rules = rules
 
+    def check(self, declared: Declared) -> None:
+        """Refuse a file for its name or its declared type. Raises `NotAudio`."""
+        formats.check_name(declared.filename)
+        formats.check_type(declared.media_type)
+
     async def admit(self, declared: Declared) -> None:
         """Refuse what can be refused before a byte of it is read. Raises `TooLarge`, `Empty`, `NotAudio` and
         `StorageFull`."""
-        formats.check_name(declared.filename)
-        formats.check_type(declared.media_type)
+        self.check(declared)
         size = declared.at_most or 0
         if declared.at_most == 0:
             raise Empty("The upload has no bytes.")
@@ -108,32 +106,30 @@ class Delivery:
         self._rules = intake.rules
         self._limit = SizeLimit(intake.rules.max_size)
         self._begun: list[str] = []
+        self._decided = True
+        """Whether it is known what is stored. As long as it is not, the marks stay, for start-up."""
         self._received: list[Received] = []
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for locator in self._begun:
-            with suppress(IntakeError):  # What cannot be taken away now is taken away at the next start.
-                await self._store.discard(locator)
+        if self._decided:
+            for locator in self._begun:
+                await self._discard(locator)
 
     async def receive(self, declared: Declared, chunks: AsyncIterator[bytes]) -> None:
         """Take one file to its end. Raises what is wrong with it as soon as that is known."""
         id, created_at = uuid4(), datetime.now(UTC)
         locator = self._store.locator_of(id)
-        checks = Chain([Sniff(self._rules.formats), ArchiveTail(), Digest(declared.digests)])
-        findings: dict[str, str] = {}
-
-        def conclude() -> None:
-            findings.update(checks.finish())
-
+        examination = Examination(self._rules.formats, declared.digests)
         self._begun.append(locator)
         size = await self._store.append(
-            locator, 0, self._limited(chunks), checks.feed, conclude, at_most=declared.at_most
+            locator, 0, self._limited(chunks), examination.feed, examination.finish, at_most=declared.at_most
         )
-        if demuxer := findings["decode"]:
-            await self._inspector.inspect(self._store.path(locator), demuxer)
+        findings = examination.findings()
+        if findings.demuxer is not None:
+            await self._inspector.inspect(self._store.path(locator), findings.demuxer)
         self._received.append(Received(id, locator, declared, created_at, size, findings))
 
     async def settle(self, metadata: Metadata) -> Sequence[Upload]:
@@ -146,47 +142,61 @@ class Delivery:
             self._limit.feed(chunk)
             yield chunk
 
-    async def _settle(self, metadata: Metadata) -> Sequence[Upload]:
-        marks, self._begun = self._begun, []  # As long as it is not known what is stored they stay, for start-up.
+    async def _discard(self, locator: str) -> None:
         try:
-            uploads = await self._publish_and_record(metadata)
-        except (StorageFull, Busy):
-            await self._retract()
-            self._begun = marks
-            raise
-        self._begun = marks
+            await self._store.discard(locator)
+        except IntakeError as error:  # The next start takes it away.
+            log.warning("unfinished upload not discarded", locator=locator, reason=str(error))
+
+    async def _settle(self, metadata: Metadata) -> Sequence[Upload]:
+        self._decided = False
+        uploads = await self._publish(metadata)
+        await self._record(uploads)
+        self._decided = True
         for upload in uploads:
             log.info("upload stored", upload=str(upload.id), size=upload.size, format=upload.format)
         return uploads
 
-    async def _publish_and_record(self, metadata: Metadata) -> Sequence[Upload]:
-        published = [await self._publish(received) for received in self._received]
-        uploads = [
-            _record(received, locator, metadata) for received, locator in zip(self._received, published, strict=True)
-        ]
-        await self._catalog.settle(uploads)
+    async def _publish(self, metadata: Metadata) -> Sequence[Upload]:
+        uploads: list[Upload] = []
+        try:
+            for received in self._received:
+                extension = received.findings.format.extension
+                published = await self._store.publish(received.locator, received.id, extension)
+                uploads.append(_upload(received, published, metadata))
+        except IntakeError:
+            await self._retract(uploads)
+            raise
         return uploads
 
-    async def _publish(self, received: Received) -> str:
-        return await self._store.publish(received.locator, received.id, received.format.extension)
+    async def _record(self, uploads: Sequence[Upload]) -> None:
+        """Where the catalog does not say what became of the records, it is asked whether they are there."""
+        try:
+            await self._catalog.settle(uploads)
+        except (StorageFull, Busy):
+            await self._retract(uploads)
+            raise
+        except Exception:
+            if not await self._catalog.known([upload.id for upload in uploads]):
+                await self._retract(uploads)
+                raise
 
-    async def _retract(self) -> None:
-        for received in self._received:
-            published = await self._store.published(received.id)
-            if published is not None:
-                await self._store.retract(received.locator, published)
+    async def _retract(self, uploads: Sequence[Upload]) -> None:
+        for upload in uploads:
+            await self._store.retract(self._store.locator_of(upload.id), upload.locator)
+        self._decided = True
 
 
-def _record(received: Received, locator: str, metadata: Metadata) -> Upload:
+def _upload(received: Received, locator: str, metadata: Metadata) -> Upload:
     return Upload(
         id=received.id,
         status=Status.STORED,
         filename=received.declared.filename,
         size=received.size,
         offset=received.size,
-        media_type=received.format.media_type,
-        format=received.format.name,
-        sha256=received.findings["sha256"],
+        media_type=received.findings.format.media_type,
+        format=received.findings.format.name,
+        sha256=received.findings.sha256,
         locator=locator,
         created_at=received.created_at,
         stored_at=datetime.now(UTC),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -18,20 +18,25 @@ HEAD = 65_536
 """Bytes on which the verdict on the type falls: a store shows these to `Observe` without gathering more."""
 
 
-def nothing() -> None:
+class Content(Protocol):
+    """The bytes of an upload that is complete but not yet accepted."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        ...
+
+    def read(self, start: int, size: int) -> bytes:
+        """Those from `start` (not negative) on: `size` bytes, or fewer where the upload ends."""
+        ...
+
+
+Conclude = Callable[[Content], None]
+"""Sees an upload once more when it is complete; may raise `errors.Rejected`."""
+
+
+def nothing(_: Content) -> None:
     """The conclusion from bytes that are not the last."""
-
-
-class Check(Protocol):
-    """A fold over the bytes of one upload."""
-
-    def feed(self, chunk: Chunk) -> None:
-        """See the next bytes. Raises `errors.Rejected` as soon as they decide against the upload."""
-        ...
-
-    def finish(self) -> Mapping[str, str]:
-        """The upload is complete: what was found out. Raises `errors.Rejected`."""
-        ...
 
 
 class Store(Protocol):
@@ -59,7 +64,7 @@ class Store(Protocol):
         offset: int,
         chunks: AsyncIterator[bytes],
         observe: Observe,
-        conclude: Callable[[], None] = nothing,
+        conclude: Conclude = nothing,
         *,
         at_most: int | None = None,
     ) -> int:
@@ -71,7 +76,8 @@ class Store(Protocol):
 
     async def publish(self, locator: str, id: UUID, extension: str) -> str:
         """Give durable bytes their final name, durably and without overwriting; returns the final locator. The first
-        locator stays valid, as the mark of an upload that may not be in the catalog yet, until `discard`."""
+        locator stays valid, as the mark of an upload that may not be in the catalog yet, until `discard`. Where this
+        raises, there is no final name."""
         ...
 
     async def retract(self, locator: str, published: str) -> None:
@@ -90,7 +96,7 @@ class Store(Protocol):
         """The bytes as a file of this machine, for the inspector."""
         ...
 
-    def read(self, locator: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    def read(self, locator: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to `stop`. Raises `errors.Damaged` if they end before."""
         ...
 
@@ -102,7 +108,7 @@ class Store(Protocol):
         """The final locator of an upload, if it was published."""
         ...
 
-    def all_published(self) -> AsyncIterator[Sequence[tuple[UUID, str]]]:
+    def all_published(self) -> AsyncGenerator[Sequence[tuple[UUID, str]], None]:
         """Every published upload that is older than a grace period, in batches."""
         ...
 
@@ -116,6 +122,10 @@ class Catalog(Protocol):
 
     Raises `errors.StorageFull`, `errors.Busy` and `errors.StorageFailed`; after the first two, nothing was written.
     """
+
+    async def probe(self) -> None:
+        """Raise what a record would meet now, if it would fail: after a failure, by trying to write."""
+        ...
 
     async def settle(self, uploads: Sequence[Upload]) -> None:
         """Record stored uploads and one outbox entry for each: all of them, or none."""

@@ -1,21 +1,82 @@
 """One readable line an event: for people on a terminal, JSON for machines elsewhere.
 
-Whatever is in a file name or in a library's message, a line feed or an escape sequence, stays on its line.
+Whatever is in a file name or in a library's message, a line feed or an escape sequence, stays on its line. And whatever
+becomes of the log, a full disk, a closed pipe, a reader that hangs, uploads do not notice: a thread of its own writes
+it, and what cannot be written is dropped.
 """
 
 from __future__ import annotations
 
 import logging
+import queue
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TextIO
 
 import structlog
 
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+BACKLOG = 10_000
+"""Lines that wait for a slow reader; more are dropped."""
+
+REPEAT_AFTER = 60.0
+"""Seconds until the same line of a library's code is heard again."""
+
+LAST_WORDS = 2.0
+"""Seconds that the backlog may take at the end."""
 
 
-def configure(*, level: str, style: str) -> None:
-    """Set up logging. `style` is `console`, `json`, or `auto`: console on a terminal, JSON otherwise."""
-    console = style == "console" or (style == "auto" and sys.stderr.isatty())
+@contextmanager
+def written(*, level: str, style: str) -> Iterator[None]:
+    """Write a log to standard error meanwhile. `style` is `console`, `json`, or `auto`: console on a terminal, JSON
+    otherwise."""
+    terminal = sys.stderr.isatty()
+    outlet = Outlet(sys.stderr)
+    _configure(outlet, logging.getLevelNamesMapping()[level.upper()], _renderer(style, terminal=terminal))
+    try:
+        yield
+    finally:
+        outlet.close()
+
+
+class Outlet:
+    """A text stream that never fails and never makes anybody wait."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: queue.Queue[str | None] = queue.Queue(BACKLOG)
+        self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
+        self._thread.start()
+
+    def write(self, text: str) -> None:
+        """Write it soon."""
+        with suppress(queue.Full):
+            self._lines.put_nowait(text)
+
+    def flush(self) -> None:
+        """Nothing to do: the thread flushes every line."""
+
+    def close(self) -> None:
+        """Write what is left, if that can be done soon."""
+        with suppress(queue.Full):
+            self._lines.put(None, timeout=LAST_WORDS)
+        self._thread.join(LAST_WORDS)
+
+    def _write_all(self) -> None:
+        while (text := self._lines.get()) is not None:
+            with suppress(OSError, ValueError):  # ValueError: the stream is closed
+                self._stream.write(text)
+                self._stream.flush()
+
+
+def _renderer(style: str, *, terminal: bool) -> list[structlog.typing.Processor]:
+    if style == "console" or (style == "auto" and terminal):
+        return [structlog.dev.ConsoleRenderer(colors=terminal, repr_native_str=True)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _configure(outlet: Outlet, level: int, rendering: list[structlog.typing.Processor]) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -23,18 +84,34 @@ def configure(*, level: str, style: str) -> None:
         _keep_to_one_line,
     ]
     structlog.configure(
-        processors=[*shared, *_rendering(console=console)],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        processors=[*shared, *rendering],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(outlet),  # type: ignore[arg-type] # asks for write and flush only
     )
-    _adopt_library_logs(shared, console=console)
+    handler = logging.StreamHandler(outlet)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        )
+    )
+    handler.addFilter(once_a_minute())
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
 
 
-def _rendering(*, console: bool) -> list[structlog.typing.Processor]:
-    if console:
-        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), repr_native_str=True)]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+def once_a_minute() -> Callable[[logging.LogRecord], bool]:
+    """A filter for what libraries say again and again: out of descriptors, asyncio complains thousands of times a
+    second."""
+    said: dict[tuple[str, int], float] = {}
+
+    def is_news(record: logging.LogRecord) -> bool:
+        place = record.pathname, record.lineno
+        if record.created - said.get(place, 0) < REPEAT_AFTER:
+            return False
+        said[place] = record.created
+        return True
+
+    return is_news
 
 
 def _keep_to_one_line(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -42,15 +119,3 @@ def _keep_to_one_line(_logger: object, _name: str, event: structlog.typing.Event
     text = str(event["event"])
     event["event"] = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
     return event
-
-
-def _adopt_library_logs(shared: list[structlog.typing.Processor], *, console: bool) -> None:
-    """What libraries log through `logging`, from warnings on, looks the same."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(console=console)],
-        )
-    )
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

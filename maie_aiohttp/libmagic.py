@@ -13,8 +13,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
-NO_OPINION = "application/octet-stream"
-"""The answer that is none."""
+from maie_aiohttp.formats import NO_OPINION
 
 # Formats inside formats, such as audio after ID3v2 tags. libmagic's own limit of 50 lets 64 KiB of empty tags take
 # 11 ms.

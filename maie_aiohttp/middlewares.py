@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from typing import NoReturn
 from uuid import uuid4
 
 import structlog
@@ -16,6 +17,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REQUEST_ID = "X-Request-ID"
 _ID = web.RequestKey("id", str)
+_BEGUN = web.RequestKey("begun", bool)
 
 _PLAIN = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 
@@ -25,30 +27,47 @@ log = structlog.get_logger()
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give each request an id, the client's own if it sent a plain one, in every line logged for it."""
-    given = request.headers.get(REQUEST_ID, "")
-    id = given if _PLAIN.fullmatch(given) else uuid4().hex
-    request[_ID] = id
-    with structlog.contextvars.bound_contextvars(request=id):
+    with structlog.contextvars.bound_contextvars(request=_identity(request)):
         return await handler(request)
 
 
 @web.middleware
 async def report(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer errors with problem documents, and log what went wrong in one line."""
+    """Answer errors with problem documents, and log what went wrong in one line. Where the answer had begun already,
+    it is broken off."""
     try:
         return await handler(request)
     except IntakeError as error:
-        return answer(request, error)
+        response = answer(request, error)
     except web.HTTPException as error:
-        return http_answer(request, error.status)
+        response = http_answer(request, error.status)
     except ConnectionError:
         raise  # the client has gone, and with it whoever could read an answer
     except Exception:
         log.exception("request failed", method=request.method, path=sent_path(request))
-        return problem(request, INTERNAL, "Something went wrong here; it has been logged.")
+        response = problem(request, INTERNAL, "Something went wrong here; it has been logged.")
+    if _BEGUN in request:
+        _break_off(request)
+    return response
 
 
 async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
     """On every response: the request's id, and no word on what serves it."""
-    response.headers[REQUEST_ID] = request.get(_ID) or uuid4().hex
+    request[_BEGUN] = True
+    response.headers[REQUEST_ID] = _identity(request)
     response.headers.popall("Server", None)
+
+
+def _identity(request: web.Request) -> str:
+    """The same each time it is asked for; aiohttp answers some requests before any middleware sees them."""
+    if _ID not in request:
+        given = request.headers.get(REQUEST_ID, "")
+        request[_ID] = given if _PLAIN.fullmatch(given) else uuid4().hex
+    return request[_ID]
+
+
+def _break_off(request: web.Request) -> NoReturn:
+    """The status is sent; only a broken connection can still tell the client that this is not all."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionAbortedError("The answer was broken off.")

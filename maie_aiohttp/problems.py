@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from http import HTTPStatus
+from dataclasses import dataclass, replace
 
 import structlog
 from aiohttp import web
@@ -22,10 +21,32 @@ class Kind:
     headers: Mapping[str, str] | None = None
 
     @property
+    def title(self) -> str:
+        """The name of the status."""
+        return TITLES[self.status]
+
+    @property
     def type(self) -> str:
         """The problem's `type`: a name that stays the same."""
         return f"urn:maie:problem:{self.slug}"
 
+
+TITLES: Mapping[int, str] = {
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    416: "Range Not Satisfiable",
+    417: "Expectation Failed",
+    422: "Unprocessable Content",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    507: "Insufficient Storage",
+}
+"""As RFC 9110 and RFC 4918 have them; Python's names for these differ from version to version."""
 
 KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.IntakeError: Kind(500, "internal"),
@@ -45,9 +66,22 @@ KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.StorageFailed: Kind(500, "storage-failed"),
 }
 
-log = structlog.get_logger()
-
 INTERNAL = KINDS[errors.IntakeError]
+
+HTTP_KINDS: Mapping[int, Kind] = {
+    kind.status: kind
+    for kind in (
+        Kind(400, "bad-request"),
+        KINDS[errors.NotFound],
+        Kind(405, "method-not-allowed"),
+        Kind(412, "precondition-failed"),
+        Kind(416, "range-not-satisfiable"),
+        Kind(417, "expectation-failed"),
+    )
+}
+"""By status: what only HTTP knows."""
+
+log = structlog.get_logger()
 
 
 def answer(request: web.BaseRequest, error: errors.IntakeError) -> web.Response:
@@ -64,9 +98,10 @@ def sent_path(request: web.BaseRequest) -> str:
 
 
 def http_answer(request: web.BaseRequest, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
-    """The response to what only HTTP knows: 404 for a path, 405 for a method, 417 for an expectation."""
-    phrase = HTTPStatus(status).phrase
-    return problem(request, Kind(status, phrase.lower().replace(" ", "-"), headers), f"{phrase}.")
+    """The response to what only HTTP knows: 404 for a path, 405 for a method, 417 for an expectation. A status that
+    nobody expects here is an internal error."""
+    kind = replace(HTTP_KINDS.get(status, INTERNAL), headers=headers)
+    return problem(request, kind, f"{kind.title}.")
 
 
 def problem(request: web.BaseRequest, kind: Kind, detail: str) -> web.Response:
@@ -74,7 +109,7 @@ def problem(request: web.BaseRequest, kind: Kind, detail: str) -> web.Response:
     is not the next request."""
     document = {
         "type": kind.type,
-        "title": HTTPStatus(kind.status).phrase,
+        "title": kind.title,
         "status": kind.status,
         "detail": detail,
     }

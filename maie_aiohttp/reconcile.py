@@ -12,6 +12,8 @@ A mark below `incoming/` says that an upload was under way. What its record and 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from uuid import UUID
 
 import structlog
@@ -24,6 +26,8 @@ from maie_aiohttp.model import Position, Status, Upload
 PAGE = 200
 PAUSE = 0.05
 """Seconds between two pages of the audit, so that uploads do not feel it."""
+PAUSE_AFTER_FAILURE = 30.0
+"""Seconds until the audit goes on after an error."""
 
 log = structlog.get_logger()
 
@@ -35,9 +39,30 @@ async def recover(store: Store, catalog: Catalog) -> None:
 
 
 async def audit(store: Store, catalog: Catalog) -> None:
-    """Compare every record with its file, and every file with its record."""
+    """Compare every record with its file, and every file with its record. What fails is logged, and left out."""
     await _audit_records(store, catalog)
     await _audit_files(store, catalog)
+
+
+async def confirm_damage(store: Store, catalog: Catalog, upload: Upload) -> bool:
+    """Whether the recording is damaged; its record then says so from now on.
+
+    A file that is missing is no damage while it is deleted. A deletion may also end, or be undone, between two
+    questions here, so both are asked again before anything is written.
+    """
+    if not await _looks_damaged(store, upload):
+        return False
+    try:
+        current = await catalog.get(upload.id)
+    except NotFound:
+        return False
+    if current.status is not Status.STORED:
+        return current.status is Status.DAMAGED
+    if not await _looks_damaged(store, current):
+        return False
+    await catalog.move(current.id, Status.DAMAGED)
+    log.error("stored upload is damaged", upload=str(current.id))
+    return True
 
 
 async def _recover(store: Store, catalog: Catalog, id: UUID) -> None:
@@ -56,31 +81,49 @@ async def _recover(store: Store, catalog: Catalog, id: UUID) -> None:
 
 async def _audit_records(store: Store, catalog: Catalog) -> None:
     after: Position | None = None
-    while page := await catalog.list(PAGE, status=Status.STORED, after=after):
-        for upload in page:
-            if await _is_damaged(store, upload):
-                await _mark_damaged(catalog, upload)
+    while page := await _next_page(catalog, after):
+        async with _outliving("records not compared with their files"):
+            for upload in page:
+                await confirm_damage(store, catalog, upload)
+            await asyncio.sleep(PAUSE)
         after = Position(page[-1].created_at, page[-1].id)
-        await asyncio.sleep(PAUSE)
 
 
-async def _is_damaged(store: Store, upload: Upload) -> bool:
+async def _next_page(catalog: Catalog, after: Position | None) -> Sequence[Upload]:
+    """The stored uploads behind `after`; asked for until the catalog answers, since only it knows what comes next."""
+    while True:
+        async with _outliving("records not listed"):
+            return await catalog.list(PAGE, status=Status.STORED, after=after)
+
+
+async def _looks_damaged(store: Store, upload: Upload) -> bool:
     """Whether the file is not what the record says; if it is below `incoming/`, it is just being deleted."""
     if await store.size(upload.locator) == upload.size:
         return False
     return await store.size(store.locator_of(upload.id)) is None
 
 
-async def _mark_damaged(catalog: Catalog, upload: Upload) -> None:
-    await catalog.move(upload.id, Status.DAMAGED)
-    log.error("stored upload is damaged", upload=str(upload.id))
-
-
 async def _audit_files(store: Store, catalog: Catalog) -> None:
-    async for batch in store.all_published():
-        known = await catalog.known([id for id, _ in batch])
-        for id, published in batch:
-            if id not in known:
-                await store.quarantine(published)
-                log.error("file without a record put aside", upload=str(id))
-        await asyncio.sleep(PAUSE)
+    async with aclosing(store.all_published()) as batches:
+        async for batch in batches:
+            async with _outliving("files not compared with their records"):
+                await _quarantine_unknown(store, catalog, batch)
+                await asyncio.sleep(PAUSE)
+
+
+async def _quarantine_unknown(store: Store, catalog: Catalog, batch: Sequence[tuple[UUID, str]]) -> None:
+    known = await catalog.known([id for id, _ in batch])
+    for id, published in batch:
+        if id not in known:
+            await store.quarantine(published)
+            log.error("file without a record put aside", upload=str(id))
+
+
+@asynccontextmanager
+async def _outliving(failure: str) -> AsyncIterator[None]:
+    """Whatever goes wrong inside is logged, and followed by a rest."""
+    try:
+        yield
+    except Exception:
+        log.exception(failure)
+        await asyncio.sleep(PAUSE_AFTER_FAILURE)

@@ -94,11 +94,15 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - it echoes the request
     ) -> web.StreamResponse:
-        """Answer what could not even be parsed."""
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        """Answer what could not even be parsed. Raises ConnectionError if an answer has begun."""
+        if isinstance(exc, ConnectionError):
+            self.log_debug("The client has gone", exc_info=exc)
+        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.log_exception("Error handling request", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("The answer has begun; no other can follow.")
         known = http_answer(request, status)
-        response = _Unparsed(status=status, body=known.body, headers=known.headers)
+        response = _Unparsed(status=known.status, body=known.body, headers=known.headers)
         response.force_close()
         return response
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.scenarios import crowd, drain, flat_memory, kills
+from tests.scenarios import crowd, drain, flat_memory, kills, start
 from tests.scenarios.report import Report
 
 SCENARIOS: dict[str, Callable[[Path], Coroutine[None, None, Report]]] = {
+    "start": partial(start.run, starts=6),
     "drain": drain.run,
     "flat-memory": partial(flat_memory.run, size=500_000_000),
     "flat-memory-5gb": partial(flat_memory.run, size=5_000_000_000),

@@ -31,6 +31,19 @@ class Settling(Reading):
         asyncio.get_running_loop().call_later(0.01, self.end.set_result, None)
 
 
+class Deaf(Reading):
+    """An upload that does not wait for its body."""
+
+    interrupted = False
+
+    def interrupt(self, _: IntakeError) -> None:
+        self.interrupted = True
+
+
+async def nothing() -> None:
+    """There is nobody else to tell."""
+
+
 async def start(drain: Drain, upload: Reading) -> asyncio.Task[None]:
     task = asyncio.create_task(upload.run(drain))
     await asyncio.sleep(0)
@@ -40,14 +53,14 @@ async def start(drain: Drain, upload: Reading) -> asyncio.Task[None]:
 async def test_an_idle_server_stops_at_once() -> None:
     drain = Drain()
     drain.check()
-    assert await drain.run(0) == 0
+    assert await drain.run(0, nothing) == 0
 
 
 async def test_what_ends_in_time_is_waited_for() -> None:
     drain, upload = Drain(), Reading()
     task = await start(drain, upload)
     assert len(drain) == 1
-    stopping = asyncio.create_task(drain.run(60))
+    stopping = asyncio.create_task(drain.run(60, nothing))
     await asyncio.sleep(0)
     upload.end.set_result(None)
     assert await stopping == 0
@@ -58,7 +71,7 @@ async def test_what_ends_in_time_is_waited_for() -> None:
 async def test_nothing_new_is_taken_while_stopping() -> None:
     drain, upload = Drain(), Reading()
     await start(drain, upload)
-    stopping = asyncio.create_task(drain.run(60))
+    stopping = asyncio.create_task(drain.run(60, nothing))
     await asyncio.sleep(0)
     with pytest.raises(Draining):
         drain.check()
@@ -72,16 +85,41 @@ async def test_nothing_new_is_taken_while_stopping() -> None:
 async def test_what_is_late_is_told_to_come_back() -> None:
     drain = Drain()
     late = [await start(drain, Reading()) for _ in range(3)]
-    assert await drain.run(0.01) == 3
+    assert await drain.run(0.01, nothing) == 3
     for task in late:
         with pytest.raises(Draining):
             await task
 
 
+async def test_what_waits_for_something_else_is_given_up() -> None:
+    drain, upload = Drain(), Deaf()
+    task = await start(drain, upload)
+
+    async def give_up() -> None:
+        assert upload.interrupted
+        upload.end.set_exception(Draining("Come back."))
+
+    assert await drain.run(0, give_up) == 1
+    with pytest.raises(Draining):
+        await task
+
+
+async def test_nobody_is_given_up_in_time() -> None:
+    drain, upload = Drain(), Reading()
+    task = await start(drain, upload)
+    asyncio.get_running_loop().call_soon(upload.end.set_result, None)
+    assert await drain.run(60, _fail) == 0
+    await task
+
+
+async def _fail() -> None:
+    raise AssertionError("given up")
+
+
 async def test_what_has_all_its_bytes_is_waited_for_even_when_late() -> None:
     drain = Drain()
     task = await start(drain, Settling())
-    assert await drain.run(0) == 1
+    assert await drain.run(0, nothing) == 1
     assert task.done()
     assert task.exception() is None
 
@@ -92,4 +130,4 @@ async def test_a_failed_upload_is_counted_out() -> None:
     upload.end.set_exception(OSError("reset"))
     with pytest.raises(OSError, match="reset"):
         await task
-    assert await drain.run(0) == 0
+    assert await drain.run(0, nothing) == 0

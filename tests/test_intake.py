@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.errors import (
@@ -28,7 +30,7 @@ from maie_aiohttp.errors import (
     TooLarge,
     Truncated,
 )
-from maie_aiohttp.formats import FORMATS
+from maie_aiohttp.formats import CORE
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.intake import Intake, Rules
 from maie_aiohttp.model import Declared, Status, Upload
@@ -51,7 +53,6 @@ from tests.layers import (
 )
 
 WAV = b"".join(audio.long_wav(38_000))
-CORE = frozenset(format.name for format in FORMATS if format.core)
 NOT_AUDIO = b"MZ" + bytes(100_000)
 
 
@@ -146,6 +147,13 @@ async def test_what_is_declared_wrongly_is_refused_at_the_door(
         await intake.admit(declared)
 
 
+def test_names_and_types_are_checked_by_themselves(intake: Intake) -> None:
+    intake.check(Declared("speech.wav", "audio/wav", 2 * MIB))
+    for wrong in (Declared(filename="report.pdf"), Declared(media_type="text/html")):
+        with pytest.raises(NotAudio):
+            intake.check(wrong)
+
+
 async def test_an_ordinary_declaration_is_admitted(intake: Intake) -> None:
     await intake.admit(Declared("speech.wav", "audio/wav", MIB))
     await intake.admit(Declared())
@@ -219,34 +227,96 @@ async def test_a_locked_catalog_leaves_nothing(intake: Intake, catalog_path: Pat
     await consistent(intake, folder)
 
 
-async def test_a_catalog_that_fails_leaves_the_decision_to_the_next_start(
+async def test_a_catalog_that_takes_no_records_leaves_nothing(intake: Intake, catalog_path: Path, folder: Path) -> None:
+    query(catalog_path, "ALTER TABLE outbox RENAME TO lost")
+    for _ in range(3):
+        with pytest.raises(StorageFailed):
+            await deliver(intake, WAV, WAV)
+    assert await nothing_left(intake, folder)
+
+
+async def test_a_catalog_that_does_not_answer_leaves_the_decision_to_the_next_start(
     intake: Intake, catalog: SqlCatalog, catalog_path: Path, folder: Path
 ) -> None:
-    query(catalog_path, "ALTER TABLE outbox RENAME TO lost")
+    query(catalog_path, "ALTER TABLE uploads RENAME TO lost")
     with pytest.raises(StorageFailed):
         await deliver(intake, WAV, WAV)
     assert {Path(name).parts[0] for name in files(folder)} == {"audio", "incoming"}
+    query(catalog_path, "ALTER TABLE lost RENAME TO uploads")
     await recover(intake.store, catalog)
     assert {Path(name).parts[0] for name in files(folder)} == {"orphans"}
     assert len(files(folder)) == 2
 
 
-async def test_whatever_else_goes_wrong_leaves_the_decision_to_the_next_start(intake: Intake, folder: Path) -> None:
+async def test_a_record_whose_acknowledgement_got_lost_is_stored(
+    intake: Intake, catalog: SqlCatalog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = catalog.settle
+
+    async def settle_and_fail(uploads: Sequence[Upload]) -> None:
+        await settle(uploads)
+        raise StorageFailed("The connection was lost.")
+
+    monkeypatch.setattr(catalog, "settle", settle_and_fail)
+    assert await deliver(intake, WAV) == await everything(intake)
+    await consistent(intake, folder)
+
+
+async def test_whatever_else_goes_wrong_leaves_nothing(intake: Intake, folder: Path) -> None:
     async with intake.delivery() as delivery:
         await delivery.receive(Declared(filename="\ud800"), pieces(WAV))
         with pytest.raises(UnicodeEncodeError):
             await delivery.settle({})
-    assert {Path(name).parts[0] for name in files(folder)} == {"audio", "incoming"}
+    assert await nothing_left(intake, folder)
 
 
-async def test_a_retraction_that_fails_leaves_the_marks(intake: Intake, catalog_path: Path, folder: Path) -> None:
+async def test_a_file_that_cannot_be_published_takes_the_others_back(
+    intake: Intake, catalog_path: Path, folder: Path
+) -> None:
+    async with intake.delivery() as delivery:
+        for _ in range(3):
+            await delivery.receive(Declared(), pieces(WAV))
+        lost = sorted((folder / "incoming").iterdir())[1]
+        lost.unlink()
+        query(catalog_path, "ALTER TABLE uploads RENAME TO lost")
+        with pytest.raises(StorageFailed):
+            await delivery.settle({})
+    assert files(folder) == []
+
+
+async def test_what_cannot_be_discarded_is_said(intake: Intake, folder: Path) -> None:
+    with capture_logs() as logs:
+        async with intake.delivery() as delivery:
+            await delivery.receive(Declared(), pieces(WAV))
+            (mark,) = (folder / "incoming").iterdir()
+            mark.unlink()
+            mark.mkdir()
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("unfinished upload not discarded", "warning")]
+
+
+async def test_a_publication_that_fails_leaves_nothing(intake: Intake, folder: Path) -> None:
     async with intake.delivery() as delivery:
         await delivery.receive(Declared(), pieces(WAV))
         with no_descriptors(), pytest.raises(Busy):
             await delivery.settle({})
-    assert [Path(name).parts[0] for name in files(folder)] == ["audio", "incoming"]
-    await recover(intake.store, intake.catalog)
-    assert [Path(name).parts[0] for name in files(folder)] == ["orphans"]
+    assert await nothing_left(intake, folder)
+
+
+async def test_a_retraction_that_fails_leaves_the_marks(
+    intake: Intake, catalog: SqlCatalog, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ExitStack()
+
+    async def refuse(_: Sequence[Upload]) -> None:
+        short.enter_context(no_descriptors())
+        raise StorageFull("There is no room.")
+
+    monkeypatch.setattr(catalog, "settle", refuse)
+    with short, pytest.raises(Busy):
+        await deliver(intake, WAV)
+    assert [Path(name).parts[0] for name in files(folder)] == ["incoming"]
+    await recover(intake.store, catalog)
+    assert await nothing_left(intake, folder)
 
 
 async def test_deleting(intake: Intake, folder: Path, catalog_path: Path) -> None:

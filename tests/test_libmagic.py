@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from maie_aiohttp import libmagic
+from maie_aiohttp.formats import NO_OPINION
 from tests.structure import headers
 
 # A process whose loader finds no libmagic of the system, whatever there is.
@@ -26,6 +27,7 @@ def load_other(self, name, *args, **kwargs):
 ctypes.util.find_library, ctypes.CDLL.__init__ = find_other, load_other
 before = dict(os.environ)
 from maie_aiohttp import libmagic
+from maie_aiohttp.formats import NO_OPINION
 """
 
 
@@ -43,9 +45,9 @@ def run(program: str, **environment: str) -> str:
         (headers.wav()[:65_536], "audio/x-wav"),
         (headers.flac(), "audio/flac"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0", "image/png"),
-        (b"plain text, nothing else\n", libmagic.NO_OPINION),
-        (bytes(65_536), libmagic.NO_OPINION),
-        (headers.id3(b"") * 6000, libmagic.NO_OPINION),
+        (b"plain text, nothing else\n", NO_OPINION),
+        (bytes(65_536), NO_OPINION),
+        (headers.id3(b"") * 6000, NO_OPINION),
     ],
     ids=["wav", "flac", "png", "text", "zeros", "tags in tags"],
 )
@@ -82,7 +84,7 @@ def test_without_a_system_library_the_wheel_answers() -> None:
     )
     version, answers = run(program).split(") ")
     assert "(pylibmagic" in version
-    assert answers == f"audio/flac {libmagic.NO_OPINION}"
+    assert answers == f"audio/flac {NO_OPINION}"
 
 
 def test_the_wheel_answers_in_every_thread() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -13,13 +14,14 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestClient, make_mocked_request
 from structlog.testing import capture_logs
 from yarl import URL
 
 from maie_aiohttp import errors, problems
 from tests import audio
-from tests.conftest import Client
+from tests.conftest import Client, HardenedServer, configure
 from tests.wire import COLLECTION, DEADLINE, WAV, Answer, Edge, Wire, file, form, request, sized, text
 
 WORD = "hunter2"
@@ -44,6 +46,31 @@ def test_the_table_is_fit_for_clients() -> None:
         assert HTTPStatus(kind.status) >= HTTPStatus.BAD_REQUEST
         assert re.fullmatch(r"urn:maie:problem:[a-z-]+", kind.type)
         assert (kind.status == 503) == ("Retry-After" in (kind.headers or {}))
+
+
+@pytest.mark.parametrize(
+    ("status", "slug", "title"),
+    [
+        (400, "bad-request", "Bad Request"),
+        (404, "not-found", "Not Found"),
+        (405, "method-not-allowed", "Method Not Allowed"),
+        (412, "precondition-failed", "Precondition Failed"),
+        (416, "range-not-satisfiable", "Range Not Satisfiable"),
+        (417, "expectation-failed", "Expectation Failed"),
+        (500, "internal", "Internal Server Error"),
+        (418, "internal", "Internal Server Error"),
+    ],
+)
+def test_what_only_http_knows_has_a_name_that_stays(status: int, slug: str, title: str) -> None:
+    answer = problems.http_answer(make_mocked_request("GET", "/"), status)
+    document = json.loads(str(answer.text))
+    assert (document["type"], document["title"]) == (f"urn:maie:problem:{slug}", title)
+    assert document["status"] == answer.status
+
+
+def test_titles_are_those_of_rfc_9110() -> None:
+    assert problems.KINDS[errors.TooLarge].title == "Content Too Large"
+    assert problems.KINDS[errors.Rejected].title == "Unprocessable Content"
 
 
 REFUSED = {
@@ -100,7 +127,7 @@ async def test_a_method_is_refused_with_those_that_work(client: Client) -> None:
         assert answer.headers["Allow"] == "GET, HEAD, POST"
 
 
-async def test_a_client_that_leaves_its_download_is_no_error(client: Client) -> None:
+async def test_a_client_that_leaves_its_download_is_no_error(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     with capture_logs() as lines:
         async with Wire.connect(client) as wire:
             wire.send(sized(b"".join(audio.long_wav(16_000_000))))
@@ -110,6 +137,32 @@ async def test_a_client_that_leaves_its_download_is_no_error(client: Client) -> 
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.1)
     assert [line["event"] for line in lines if line["log_level"] in {"error", "warning"}] == []
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("error", [LookupError("a slip"), errors.Damaged("The recording is damaged.")])
+@pytest.mark.parametrize("begin", [b"half of it", b""])
+async def test_an_error_within_an_answer_breaks_it_off(
+    folder: Path, caplog: pytest.LogCaptureFixture, begin: bytes, error: Exception
+) -> None:
+    async def fail(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_length = 100
+        await response.prepare(request)
+        if begin:
+            await response.write(begin)
+        raise error
+
+    server = HardenedServer(configure(folder))
+    server.app.router.add_get("/fail", fail)
+    with capture_logs() as lines:
+        async with TestClient(server) as client, Wire.connect(client) as wire:
+            wire.send(request(line="GET /fail HTTP/1.1"))
+            received = await wire.rest()
+    assert received.count(b"HTTP/1.1") <= 1
+    assert received.partition(b"\r\n\r\n")[2] in {begin, b""}
+    assert len([line for line in lines if line["log_level"] == "error"]) == 1
+    assert caplog.messages == []
 
 
 NASTY = "a%0D%0Aforged%1B%5B31m%C2%9B31m%E2%80%A8.wav"

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from maie_aiohttp import reconcile
 from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.errors import Busy
+from maie_aiohttp.inspector import Inspector
+from maie_aiohttp.intake import Intake, Rules
 from maie_aiohttp.model import Status, Upload
-from maie_aiohttp.reconcile import audit, recover
+from maie_aiohttp.reconcile import audit, confirm_damage, recover
 from maie_aiohttp.stores import disk as disk_module
 from maie_aiohttp.stores.disk import DiskStore
 from tests.conftest import files
-from tests.layers import disk_store, pieces, query, sql_catalog, unconcerned, upload
+from tests.layers import disk_store, impatient, locked, pieces, query, sql_catalog, unconcerned, upload
 
 ID = UUID("abcdef00-0000-4000-8000-000000000001")
 CONTENT = b"hello"
@@ -54,6 +59,7 @@ class Layers:
 async def layers(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Layers]:
     """Both, empty; the audit takes no rest."""
     monkeypatch.setattr(reconcile, "PAUSE", 0)
+    monkeypatch.setattr(reconcile, "PAUSE_AFTER_FAILURE", 0, raising=False)
     with disk_store(folder) as store:
         async with sql_catalog(tmp_path / "catalog.sqlite") as catalog:
             yield Layers(store, catalog)
@@ -157,6 +163,40 @@ async def test_the_audit_lets_a_deletion_under_way_be(layers: Layers, folder: Pa
     assert await status(layers) is Status.STORED
 
 
+async def test_damage_is_confirmed_and_recorded(layers: Layers, folder: Path) -> None:
+    await layers.complete()
+    assert not await confirm_damage(layers.store, layers.catalog, RECORD)
+    (folder / PUBLISHED).unlink()
+    assert await confirm_damage(layers.store, layers.catalog, RECORD)
+    damaged = await layers.catalog.get(ID)
+    assert damaged.status is Status.DAMAGED
+    for known_as in (RECORD, damaged):
+        assert await confirm_damage(layers.store, layers.catalog, known_as)
+
+
+async def test_what_is_deleted_is_not_damaged(layers: Layers, folder: Path) -> None:
+    await layers.complete()
+    await layers.store.retract(MARK, PUBLISHED)
+    assert not await confirm_damage(layers.store, layers.catalog, RECORD)
+    await layers.catalog.remove(ID)
+    await layers.store.discard(MARK)
+    assert not await confirm_damage(layers.store, layers.catalog, RECORD)
+    await layers.record()
+    assert (await layers.catalog.get(ID)).status is Status.STORED
+
+
+async def test_a_deletion_undone_meanwhile_is_not_damage(layers: Layers, folder: Path) -> None:
+    intake = Intake(layers.store, layers.catalog, Inspector(workers=1, timeout=1, memory=1), Rules(1, frozenset()))
+    await layers.complete()
+    await impatient(layers.catalog)
+    with locked(folder.with_name("catalog.sqlite")):
+        for _ in range(30):
+            verdicts = asyncio.gather(*(confirm_damage(layers.store, layers.catalog, RECORD) for _ in range(5)))
+            with pytest.raises(Busy):
+                await intake.remove(ID)
+            assert not any(await verdicts)
+
+
 async def test_the_audit_looks_at_every_record(layers: Layers, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconcile, "PAGE", 3)
     ids = [UUID(int=number << 120 | 4) for number in range(8)]
@@ -166,6 +206,76 @@ async def test_the_audit_looks_at_every_record(layers: Layers, folder: Path, mon
         (folder / f"audio/{id.hex[:2]}/{id}.wav").unlink()
     await audit(layers.store, layers.catalog)
     assert {record.id for record in await layers.records() if record.status is Status.DAMAGED} == set(ids[::2])
+
+
+async def test_a_page_that_cannot_be_compared_is_said_and_costs_no_other(
+    layers: Layers, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "PAGE", 1)
+    monkeypatch.setattr(disk_module, "GRACE", -1.0)
+    missing, broken, unknown = (UUID(int=number << 120 | 4) for number in (1, 2, 3))
+    for id in (ID, missing, broken):
+        await layers.complete(id)
+    await layers.publish(unknown)
+    for id in (broken, missing):
+        (folder / f"audio/{id.hex[:2]}/{id}.wav").unlink()
+    (folder / "audio/02").rmdir()
+    (folder / "audio/02").write_bytes(b"no folder")
+    with capture_logs() as logs:
+        await audit(layers.store, layers.catalog)
+    assert [entry["event"] for entry in logs] == [
+        "records not compared with their files",
+        "stored upload is damaged",
+        "folder not listed",
+        "file without a record put aside",
+    ]
+    assert {record.id: record.status for record in await layers.records()} == {
+        broken: Status.STORED,
+        missing: Status.DAMAGED,
+        ID: Status.STORED,
+    }
+    assert f"orphans/{unknown}.wav" in files(folder)
+
+
+async def test_the_audit_outlives_a_catalog_that_fails_for_a_while(
+    layers: Layers, folder: Path, tmp_path: Path
+) -> None:
+    await layers.complete()
+    (folder / PUBLISHED).unlink()
+    query(tmp_path / "catalog.sqlite", "ALTER TABLE uploads RENAME TO lost")
+    with capture_logs() as logs:
+        auditing = asyncio.create_task(audit(layers.store, layers.catalog))
+        await asyncio.wait([auditing], timeout=0.2)
+    query(tmp_path / "catalog.sqlite", "ALTER TABLE lost RENAME TO uploads")
+    await auditing
+    assert logs[0]["event"] == "records not listed"
+    assert (await layers.catalog.get(ID)).status is Status.DAMAGED
+
+
+async def test_files_that_cannot_be_compared_are_left_alone(
+    layers: Layers, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_module, "GRACE", -1.0)
+    await layers.publish()
+    with capture_logs() as logs:
+        auditing = asyncio.create_task(reconcile._audit_files(layers.store, layers.catalog))
+        query(tmp_path / "catalog.sqlite", "ALTER TABLE uploads RENAME TO lost")
+        await auditing
+    assert [entry["event"] for entry in logs] == ["files not compared with their records"]
+    assert PUBLISHED in files(folder)
+
+
+async def test_the_audit_ends_at_once_when_it_is_cancelled(layers: Layers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "PAGE", 1)
+    for number in range(3):
+        await layers.complete(UUID(int=number << 120 | 4))
+    for turns in range(0, 60, 3):
+        auditing = asyncio.create_task(audit(layers.store, layers.catalog))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        auditing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await auditing
 
 
 async def test_the_audit_puts_aside_old_files_without_a_record(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios import crowd, drain, flat_memory, kills
+from tests.scenarios import crowd, drain, flat_memory, kills, start
 from tests.scenarios.process import MIB
 from tests.scenarios.report import Report
 
@@ -18,6 +18,10 @@ def fine(report: Report) -> bool:
     """Nothing went wrong. What did, and the figures, are shown where an assertion fails."""
     assert not report.violations, str(report)
     return True
+
+
+async def test_a_server_takes_all_the_descriptors_it_may_have(folder: Path) -> None:
+    assert fine(await start.run(folder, starts=2, limit=float("inf")))
 
 
 async def test_a_long_upload_needs_no_more_memory_than_a_short_one(folder: Path) -> None:

@@ -6,6 +6,7 @@ own and never wait for a write (SQLite's WAL).
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,16 +14,18 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import URL, RowMapping, Select, delete, event, insert, select, tuple_, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, RowMapping, Select, delete, event, exc, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from maie_aiohttp.catalogs.rows import outbox_row, to_microseconds, to_upload, upload_row
 from maie_aiohttp.catalogs.schema import outbox, uploads
-from maie_aiohttp.catalogs.upgrade import upgrade
+from maie_aiohttp.catalogs.upgrade import upgrade, version
 from maie_aiohttp.concurrency import Batch, Outcomes
 from maie_aiohttp.errors import Busy, IntakeError, NotFound, StorageFailed, StorageFull
 from maie_aiohttp.model import Position, Status, Upload, sources
+
+_TROUBLE = (StorageFull, StorageFailed, Busy)
+"""What the next write may meet as well; the readiness probe finds out."""
 
 Write = Callable[[AsyncConnection], Awaitable[None]]
 """One change; runs inside a transaction that others may share."""
@@ -40,13 +43,14 @@ class SqlCatalog:
         self._engine = engine
         self._writes = Batch(self._commit)
         self._writer: AsyncConnection | None = None
+        self._troubled = False
 
     @classmethod
     async def open(cls, url: str) -> SqlCatalog:
         """Connect and bring the schema up to date. Raises `StorageFailed`."""
         try:
-            engine = create_async_engine(url)
-        except (ModuleNotFoundError, SQLAlchemyError):
+            engine = create_async_engine(url, hide_parameters=True)
+        except (ModuleNotFoundError, exc.SQLAlchemyError):
             raise StorageFailed("catalog.url: there is no driver for such a database.") from None
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", _configure_sqlite)
@@ -71,6 +75,12 @@ class SqlCatalog:
         if self._writer is not None:
             await self._writer.close()
         await self._engine.dispose()
+
+    async def probe(self) -> None:
+        if self._troubled:
+            await self._writes.submit(_change_nothing)
+        else:
+            await self.known([])
 
     async def settle(self, uploads: Sequence[Upload]) -> None:
         await self._writes.submit(partial(_settle, settled=uploads))
@@ -112,9 +122,11 @@ class SqlCatalog:
         try:
             await self._transaction(writes)
         except Exception as error:  # noqa: BLE001 - a bad write may fail in any way
+            self._troubled = self._troubled or isinstance(error, _TROUBLE)
             if len(writes) == 1 or isinstance(error, Busy):
                 return [error] * len(writes)
             return [(await self._commit([write]))[0] for write in writes]
+        self._troubled = False
         return [None] * len(writes)
 
     async def _transaction(self, writes: Sequence[Write]) -> None:
@@ -123,6 +135,11 @@ class SqlCatalog:
             async with self._writer.begin():
                 for write in writes:
                     await write(self._writer)
+
+
+async def _change_nothing(connection: AsyncConnection) -> None:
+    """Have something written all the same."""
+    await connection.execute(update(version).values(version_num=version.c.version_num))
 
 
 async def _settle(connection: AsyncConnection, settled: Sequence[Upload]) -> None:
@@ -154,13 +171,22 @@ def translated() -> Iterator[None]:
     """SQLAlchemy's errors as the product's own."""
     try:
         yield
-    except SQLAlchemyError as error:
-        raise _translation(str(error)) from error
+    except exc.SQLAlchemyError as error:
+        raise _translation(error) from error
 
 
-def _translation(message: str) -> IntakeError:
-    if "database or disk is full" in message:
+def _translation(error: exc.SQLAlchemyError) -> IntakeError:
+    if isinstance(error, exc.TimeoutError):
+        return Busy("Too many requests are reading the catalog.")
+    code = _sqlite_code(error)
+    if code == sqlite3.SQLITE_FULL:
         return StorageFull("There is no room for the record of this upload.")
-    if "database is locked" in message:
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Busy("The catalog is locked by another program.")
     return StorageFailed("The catalog does not work at the moment.")
+
+
+def _sqlite_code(error: exc.SQLAlchemyError) -> int | None:
+    """SQLite's primary result code, without what the extended one adds above its first eight bits."""
+    code: int | None = getattr(error.orig, "sqlite_errorcode", None) if isinstance(error, exc.DBAPIError) else None
+    return None if code is None else code & 0xFF

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import structlog
+from contextlib import aclosing
+
 from aiohttp import ETag, web
 
 from maie_aiohttp.appkeys import CATALOG, STORE
-from maie_aiohttp.errors import Damaged, IntakeError, NotFound
+from maie_aiohttp.errors import Damaged, NotFound
 from maie_aiohttp.headers import attachment, repr_digest
 from maie_aiohttp.model import Status, Upload
 from maie_aiohttp.pages.uploads import identifier
 from maie_aiohttp.problems import http_answer
-
-log = structlog.get_logger()
+from maie_aiohttp.reconcile import confirm_damage
 
 
 async def content(request: web.Request) -> web.StreamResponse:
     """Answer with the recording, one range of it (RFC 9110, section 14), or 304 to who has it already."""
     upload = await _intact(request)
     etag = ETag(upload.sha256)
-    if request.if_match and not _matches(request.if_match, etag):
+    strong = tuple(candidate for candidate in request.if_match or () if not candidate.is_weak)
+    if request.if_match and not _matches(strong, etag):
         return http_answer(request, 412)
     if request.if_none_match and _matches(request.if_none_match, etag):
         return web.Response(status=304, headers=_headers(upload))
@@ -32,13 +33,11 @@ async def content(request: web.Request) -> web.StreamResponse:
 async def _intact(request: web.Request) -> Upload:
     catalog, store = request.app[CATALOG], request.app[STORE]
     upload = await catalog.get(identifier(request))
-    if upload.status is Status.STORED and await store.size(upload.locator) == upload.size:
-        return upload
-    if await store.size(store.locator_of(upload.id)) is not None:
-        raise NotFound("The upload is just being deleted.")
-    upload = await catalog.get(upload.id)  # perhaps it was, meanwhile
-    await catalog.move(upload.id, Status.DAMAGED)
-    log.error("damaged upload asked for", upload=str(upload.id))
+    if upload.status is Status.STORED:
+        if await store.size(upload.locator) == upload.size:
+            return upload
+        if not await confirm_damage(store, catalog, upload):
+            raise NotFound("The upload is just being deleted.")
     raise Damaged("The stored recording is damaged; it is not given out.")
 
 
@@ -56,15 +55,10 @@ async def _send(request: web.Request, upload: Upload, wanted: range) -> web.Stre
 
 
 async def _stream(request: web.Request, response: web.StreamResponse, upload: Upload, wanted: range) -> None:
-    try:
-        async for piece in request.app[STORE].read(upload.locator, wanted.start, wanted.stop):
+    async with aclosing(request.app[STORE].read(upload.locator, wanted.start, wanted.stop)) as pieces:
+        async for piece in pieces:
             await response.write(piece)
-        await response.write_eof()
-    except IntakeError as error:
-        # The status is sent; only a broken connection can still tell the client that this is not the recording.
-        log.warning("download broken off", upload=str(upload.id), reason=str(error))
-        if request.transport is not None:
-            request.transport.abort()
+    await response.write_eof()
 
 
 def _headers(upload: Upload) -> dict[str, str]:
@@ -84,9 +78,11 @@ def _matches(candidates: tuple[ETag, ...], etag: ETag) -> bool:
 
 
 def _range(request: web.Request, upload: Upload) -> range | None:
-    """The bytes asked for: all, unless one satisfiable range is named for this very recording. None if no byte of it
+    """The bytes asked for: all, unless GET names one satisfiable range of this very recording. None if no byte of it
     exists. Several ranges, or none that can be read, count as none named (RFC 9110, section 14.2)."""
     whole = range(upload.size)
+    if request.method != "GET":
+        return whole
     if request.headers.get("If-Range", f'"{upload.sha256}"') != f'"{upload.sha256}"':
         return whole
     try:

@@ -20,7 +20,7 @@ async def ready(request: web.Request) -> web.Response:
     try:
         request.app[DRAIN].check()
         await request.app[STORE].probe()
-        await request.app[CATALOG].known([])
+        await request.app[CATALOG].probe()
     except IntakeError as error:
         return problem(request, Kind(503, KINDS[type(error)].slug), str(error))
     return web.json_response({"status": "ready", "receiving": len(request.app[DRAIN])})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from datetime import datetime
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from maie_aiohttp.model import Position, Status, Upload
 from maie_aiohttp.records import as_json
 
 PAGE = 50
-LARGEST_PAGE = 500
+LARGEST_PAGE = 200
 
 log = structlog.get_logger()
 
@@ -64,7 +65,7 @@ def identifier(request: web.Request) -> UUID:
 def _limit(text: str | None) -> int:
     if text is None:
         return PAGE
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LARGEST_PAGE):
+    if not re.fullmatch(r"[1-9]\d{0,2}", text, re.ASCII) or int(text) > LARGEST_PAGE:
         raise Malformed(f"`limit` is a number from 1 to {LARGEST_PAGE}.")
     return int(text)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import RequestPayloadError
 
@@ -30,6 +30,7 @@ class Body:
     """
 
     def __init__(self, request: web.Request, *, idle_timeout: float) -> None:
+        self._request = request
         self._stream = request.content
         self._idle_timeout = idle_timeout
         self._buffer = b""
@@ -42,10 +43,17 @@ class Body:
         self._interruption: IntakeError | None = None
 
     def interrupt(self, error: IntakeError) -> None:
-        """Let the read that waits for the network, or the next one that would, raise `error`."""
+        """Let the read that waits for the network, or the next one that would have to ask it, raise `error`."""
         self._interruption = error
-        if self._waiting is not None:
+        if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(0)
+
+    async def invite(self) -> None:
+        """Ask for the body, where the client waits for that (RFC 9110, section 10.1.1)."""
+        writer = self._request.writer
+        if self._request.headers.get("Expect") and self._request.version >= HttpVersion11:  # older ones know no 100
+            await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            writer.output_size = 0  # the answer itself has not begun
 
     def allow_lines(self, size: int) -> None:
         """From now on, `readline` gives `size` bytes in all."""
@@ -119,13 +127,15 @@ class Body:
 
     async def _fill(self) -> bool:
         """Add what came next to the buffer; False at the end of the body."""
+        if self._interruption and not self._stream.is_eof():
+            raise self._interruption
         self._buffer = self._buffer[self._start :]  # what was read is not kept while waiting
         self._start = self._clear = 0
         try:
             arrived = await self._arrival()
         except TimeoutError:
             raise self._interruption or TooSlow("No byte came for too long.") from None
-        except (RequestPayloadError, HttpProcessingError, ConnectionError, RuntimeError):
+        except (RequestPayloadError, HttpProcessingError, ConnectionError):
             raise Truncated("The request ended before its body did.") from None
         self._buffer += arrived
         await self._give_way(FILL_COSTS)
@@ -139,10 +149,13 @@ class Body:
             await asyncio.sleep(0)
 
     async def _arrival(self) -> bytes:
-        patience = 0 if self._interruption else self._idle_timeout
         try:
-            async with asyncio.timeout(patience) as self._waiting:
+            async with asyncio.timeout(self._idle_timeout) as self._waiting:
                 return await self._stream.readany()
+        except RuntimeError:
+            if self._request.transport is not None:
+                raise
+            raise ConnectionResetError from None  # what aiohttp means, where the connection was lost before it read
         finally:
             self._waiting = None
 

@@ -1,4 +1,4 @@
-"""`POST /v1/uploads`: which door a request knocks at, and what is refused at the threshold."""
+"""`POST /v1/uploads`: which door a request knocks at, and what neither lets in."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from aiohttp import HttpVersion11, hdrs, web
 
 from maie_aiohttp.appkeys import DRAIN, LIMITS
-from maie_aiohttp.errors import IntakeError, Malformed, NotAudio
+from maie_aiohttp.errors import Malformed, NotAudio
 from maie_aiohttp.headers import is_plain, repr_digest
 from maie_aiohttp.model import Upload
-from maie_aiohttp.problems import answer, http_answer
 from maie_aiohttp.protocols import multipart, raw
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.records import as_json, location
@@ -20,37 +19,22 @@ async def create(request: web.Request) -> web.Response:
     """Take one request's files and answer 201 once they cannot be lost."""
     body = Body(request, idle_timeout=request.app[LIMITS].idle_timeout)
     with request.app[DRAIN].upload(body):
-        await admit(request)
-        if _is_form(request):
+        _check_expectation(request)
+        _check_framing(request)
+        _check_encoding(request)
+        if request.content_type == "multipart/form-data":
             return _created_all(await multipart.receive(request, body))
         return _created(await raw.receive(request, body))
 
 
-async def expect(request: web.Request) -> web.StreamResponse | None:
-    """Answer `Expect: 100-continue` (RFC 9110, section 10.1.1): whatever the header already decides is refused here,
-    before the client has sent the body."""
-    if request.headers[hdrs.EXPECT].lower() != "100-continue":
-        return http_answer(request, 417)
-    try:
-        request.app[DRAIN].check()
-        await admit(request)
-    except IntakeError as error:
-        return answer(request, error)
-    if request.version >= HttpVersion11:  # older clients know no interim answers
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-    return None
+async def expect(_request: web.Request) -> None:
+    """Leave `Expect` (RFC 9110, section 10.1.1) to the handler: it asks for the body when the header has not decided
+    against it, and what it refuses before is logged and answered as everything else."""
 
 
-async def admit(request: web.Request) -> None:
-    """Refuse what needs no body to be refused."""
-    _check_framing(request)
-    _check_encoding(request)
-    await (multipart.admit(request) if _is_form(request) else raw.admit(request))
-
-
-def _is_form(request: web.Request) -> bool:
-    return request.content_type == "multipart/form-data"
+def _check_expectation(request: web.Request) -> None:
+    if request.headers.get(hdrs.EXPECT, "").lower() not in ("", "100-continue"):
+        raise web.HTTPExpectationFailed
 
 
 def _check_framing(request: web.Request) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,9 +12,10 @@ from aiohttp.multipart import parse_content_disposition
 from maie_aiohttp.errors import Malformed
 from maie_aiohttp.headers import display_name
 
-_FOREIGN = re.compile(r";[^;=]*\*\s*=(?!\s*(?:utf-8|iso-8859-1)?')[^;]*", re.IGNORECASE)
-"""A parameter in another charset than the two that were ever standard (RFC 8187, section 3.2.1; RFC 5987). aiohttp
-would ask Python's codecs for it: some raise what it does not expect, and each unknown name stays in memory."""
+_FOREIGN = re.compile(r"""("(?:[^"\\]|\\.)*")|;[^;="]*\*\s*=(?!\s*(?:utf-8|iso-8859-1)?')[^;]*""", re.IGNORECASE)
+"""A quoted string, which is kept, or a parameter in another charset than the two that were ever standard (RFC 8187,
+section 3.2.1; RFC 5987). aiohttp would ask Python's codecs for it: some raise what it does not expect, and each unknown
+name stays in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ class Disposition:
 def parse(fields: Sequence[str]) -> Disposition:
     """The disposition in the values of all `Content-Disposition` fields. Raises `Malformed` unless there is one, and
     it can be read."""
-    kind, parameters = parse_content_disposition(_FOREIGN.sub("", fields[0]) if len(fields) == 1 else None)
+    only = _FOREIGN.sub(r"\1", fields[0]) if len(fields) == 1 else None
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # aiohttp's, of what it cannot read
+        kind, parameters = parse_content_disposition(only)
     if kind is None:
         raise Malformed("There is no Content-Disposition field, or it cannot be read.")
     return Disposition(kind, parameters)

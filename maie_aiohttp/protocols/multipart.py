@@ -17,35 +17,37 @@ FIELD_NAME_SIZE = 255
 """Characters."""
 
 
-async def admit(request: web.Request) -> None:
-    """Refuse what the header of the request already decides, before a byte of the form is read."""
-    boundary_of(request)
-    limits = request.app[LIMITS]
-    around = limits.max_fields_size + (limits.max_files + limits.max_fields + 1) * HEADER_SIZE
-    length = request.content_length
-    await request.app[INTAKE].admit(Declared(at_most=None if length is None else max(length - around, 1)))
-
-
 async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
-    """Take the form to its end. Returns what is stored now; raises, and stores nothing, if any part is refused."""
-    limits = request.app[LIMITS]
+    """Take the form to its end, once its header is not refused. Returns what is stored now; raises, and stores
+    nothing, if any part is refused."""
+    boundary, intake, limits = boundary_of(request), request.app[INTAKE], request.app[LIMITS]
+    await intake.admit(Declared(at_most=_files_size(request.content_length, limits)))
+    await body.invite()
     fields = Fields(limits)
     files = 0
     at_most = None if request.content_length is None else min(request.content_length, limits.max_size)
-    async with request.app[INTAKE].delivery() as delivery:
-        async for part in walk(request, body):
+    async with intake.delivery() as delivery:
+        async for part in walk(boundary, body):
             field = label(part, at_most=at_most)
             if field.file is None:
                 await fields.read(field.name, part)
                 continue
+            if field.file.filename is None and await part.is_empty():
+                continue  # a file input that was left empty; browsers send it so
             files += 1
             if files > limits.max_files:
                 raise TooLarge(f"The form has more than the {limits.max_files} files this server accepts.")
-            await request.app[INTAKE].admit(field.file)
+            intake.check(field.file)
             await delivery.receive(field.file, part.chunks(limits.chunk_size))
         if not files:
             raise Empty("The form has no file.")
         return await delivery.settle(fields.metadata())
+
+
+def _files_size(length: int | None, limits: Limits) -> int | None:
+    """What the files in a form of so many bytes come to together, if all that may stand around them is there."""
+    around = limits.max_fields_size + (limits.max_files + limits.max_fields + 1) * HEADER_SIZE
+    return None if length is None else max(length - around, 1)
 
 
 class Fields:

@@ -14,10 +14,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 
 from maie_aiohttp.errors import Malformed, NotAudio
-from maie_aiohttp.headers import DIGEST_FIELDS, declared_digests, is_plain
+from maie_aiohttp.headers import is_plain
 from maie_aiohttp.model import Declared
 from maie_aiohttp.protocols import disposition
 from maie_aiohttp.protocols.body import Body
+from maie_aiohttp.protocols.declaration import declared
 
 HEADER_SIZE = 8 * 1024
 """Bytes before the content of a part: the preamble, or the boundary and the header."""
@@ -27,9 +28,8 @@ EPILOGUE_SIZE = 1024
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
 """RFC 2046, section 5.1.1."""
 
-_CANNOT_READ = (ValueError, KeyError, AssertionError, RuntimeError, HttpProcessingError, RuntimeWarning)
-"""What aiohttp raises at forms it cannot read; left alone, each would be a 500. RuntimeWarning where warnings are
-errors."""
+_CANNOT_READ = (ValueError, HttpProcessingError)
+"""What aiohttp raises at forms it cannot read; left alone, each would be a 500."""
 
 _IDENTITY = frozenset({"7bit", "8bit", "binary"})
 
@@ -61,6 +61,11 @@ class Part(BodyPartReader):
             self._at_eof = True
         return chunk
 
+    async def is_empty(self) -> bool:
+        """Whether there is no content; to be asked before any is read."""
+        body = cast("Body", self._content)
+        return await body.starts_with(self._boundary) or await body.starts_with(b"\r\n" + self._boundary)
+
     async def chunks(self, size: int) -> AsyncIterator[bytes]:
         """All of the content, in pieces of at most `size` bytes."""
         while not self.at_eof():
@@ -79,10 +84,10 @@ class FormReader(MultipartReader):
         super().__init__({"Content-Type": f'multipart/mixed; boundary="{boundary}"'}, cast("StreamReader", body))
 
 
-async def walk(request: web.Request, body: Body) -> AsyncIterator[Part]:
+async def walk(boundary: str, body: Body) -> AsyncIterator[Part]:
     """The parts of a form, to its very end. Raises `Malformed`, and `Truncated` where it breaks off."""
     with _malformed():
-        reader = FormReader(boundary_of(request), body)
+        reader = FormReader(boundary, body)
         while True:
             body.allow_lines(HEADER_SIZE)
             part = await reader.next()
@@ -119,17 +124,7 @@ def label(part: Part, *, at_most: int | None) -> Label:
     name = place.parameters.get("name")
     if place.kind != "form-data" or name is None:
         raise Malformed("A part of the form does not say which field it is.")
-    return Label(name, _declared(part, place.filename, at_most) if place.is_file else None)
-
-
-def _declared(part: Part, filename: str | None, at_most: int | None) -> Declared:
-    digests = [value for field in DIGEST_FIELDS for value in part.headers.getall(field, [])]
-    return Declared(
-        filename=filename,
-        media_type=part.headers.get("Content-Type"),
-        at_most=at_most,
-        digests=declared_digests(digests),
-    )
+    return Label(name, declared(part.headers, place.filename, at_most=at_most) if place.is_file else None)
 
 
 def _check_encoding(part: Part) -> None:

@@ -16,6 +16,9 @@ from maie_aiohttp.interfaces import HEAD, Chunk
 SMALL = 256 * 1024
 """Bytes; an upload known to be no larger is written in one hop, verdict included."""
 
+CRUMB = 4 * 1024
+"""Bytes that a block may hold without a place, so that clients which drip keep nobody waiting."""
+
 PATIENCE = 0.5
 """Seconds after which a block that is not full is written as it is: at the latest after twice as long."""
 
@@ -69,9 +72,10 @@ class Gatherer:
         self._budget = budget
         self._write = write
         self._block = bytearray()
-        self._goal = at_most + 1 if at_most is not None and at_most <= SMALL else HEAD
+        small = min(SMALL, budget.block_size())
+        self._goal = at_most + 1 if at_most is not None and at_most <= small else HEAD
         self._first = True
-        self._places = 0
+        self._placed = False
         self._old = False
         self._writing: asyncio.Future[None] | None = None
 
@@ -83,13 +87,14 @@ class Gatherer:
         self._budget.leave(self)
         if self._writing is not None:
             await asyncio.gather(self._writing, return_exceptions=True)
-        while self._places:
-            self._give_place()
+        if self._placed:
+            self._budget.give_place()
 
     async def add(self, chunk: bytes) -> None:
         """Take a chunk. Raises what writing the blocks before it raised."""
-        if not self._block:
-            await self._take_place()
+        if not self._placed and len(self._block) + len(chunk) > CRUMB:
+            await self._budget.take_place()
+            self._placed = True
         self._block += chunk
         if len(self._block) >= self._goal:
             await self._written()
@@ -111,23 +116,17 @@ class Gatherer:
             self._begin_write()
         self._old = bool(self._block)
 
-    async def _take_place(self) -> None:
-        await self._budget.take_place()
-        self._places += 1
-        self._old = False
-
-    def _give_place(self) -> None:
-        self._places -= 1
-        self._budget.give_place()
-
     def _begin_write(self) -> None:
         if self._block:
-            block, self._block = self._block, bytearray()
-            self._writing = asyncio.ensure_future(self._write_block(block))
+            self._writing = asyncio.ensure_future(self._write_block(self._block, self._placed))
+            self._block, self._placed, self._old = bytearray(), False, False
 
-    async def _write_block(self, block: Chunk) -> None:
-        await self._write(block)
-        self._give_place()
+    async def _write_block(self, block: Chunk, placed: bool) -> None:
+        try:
+            await self._write(block)
+        finally:
+            if placed:
+                self._budget.give_place()
         self._writing = None  # After a failure it stays, for whoever adds next.
 
     async def _written(self) -> None:

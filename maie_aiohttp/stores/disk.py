@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -14,13 +13,15 @@ from uuid import UUID
 from aiofiles.os import wrap
 
 from maie_aiohttp.concurrency import Batch, Outcomes, to_its_end
-from maie_aiohttp.errors import Damaged, StorageFailed, StorageFull
-from maie_aiohttp.interfaces import Chunk, Observe, nothing
+from maie_aiohttp.errors import StorageFailed, StorageFull
+from maie_aiohttp.interfaces import Chunk, Conclude, Observe, nothing
 from maie_aiohttp.stores.blocks import BlockBudget, Gatherer
+from maie_aiohttp.stores.failures import translated
 from maie_aiohttp.stores.folder import DataFolder
 from maie_aiohttp.stores.part import PartFile
+from maie_aiohttp.stores.recording import Recording
 from maie_aiohttp.stores.shelf import Publication, Shelf, shard
-from maie_aiohttp.stores.space import Reserve, translated
+from maie_aiohttp.stores.space import Reserve
 
 READ_SIZE = 262_144
 GRACE = 3600.0
@@ -68,11 +69,11 @@ class DiskStore:
         offset: int,
         chunks: AsyncIterator[bytes],
         observe: Observe,
-        conclude: Callable[[], None] = nothing,
+        conclude: Conclude = nothing,
         *,
         at_most: int | None = None,
     ) -> int:
-        part = PartFile(self._folder.descriptor, locator, offset, observe, conclude)
+        part = PartFile(self._folder.descriptor, locator, offset, self._reserve, observe, conclude)
 
         async def write(block: Chunk) -> None:
             await self._hop(part.write, block)
@@ -102,17 +103,15 @@ class DiskStore:
     def path(self, locator: str) -> Path:
         return self._folder.root / locator
 
-    async def read(self, locator: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        descriptor = await self._hop(self._shelf.open, locator)
+    async def read(self, locator: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        recording = Recording(self._folder.descriptor, locator)
         try:
             while start < stop:
-                piece = await self._hop(os.pread, descriptor, min(READ_SIZE, stop - start), start)
-                if not piece:
-                    raise Damaged("The stored recording is shorter than it was.")
+                piece = await self._hop(recording.read, start, min(READ_SIZE, stop - start))
                 start += len(piece)
                 yield piece
         finally:
-            os.close(descriptor)
+            recording.close()
 
     async def unfinished(self) -> Sequence[UUID]:
         return await self._hop(self._shelf.unfinished)
@@ -120,7 +119,7 @@ class DiskStore:
     async def published(self, id: UUID) -> str | None:
         return await self._hop(self._shelf.published, id)
 
-    async def all_published(self) -> AsyncIterator[Sequence[tuple[UUID, str]]]:
+    async def all_published(self) -> AsyncGenerator[Sequence[tuple[UUID, str]], None]:
         files = self._shelf.all_published(time.time() - GRACE)
         while batch := await self._hop(lambda: list(islice(files, 500))):
             yield batch

@@ -81,6 +81,12 @@ class DataFolder:
             raise StorageFailed(f"Another server is using the data folder {self.root}.") from None
 
 
+def open_for_reading(name: str, root: int) -> int:
+    """A descriptor of a file, but not of what a link leads to. `name` is relative to the descriptor `root`. Raises
+    OSError."""
+    return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=root)
+
+
 def sync_folder(name: str, root: int) -> None:
     """Make the entries of a folder durable. `name` is relative to the descriptor `root`. Raises OSError."""
     descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)

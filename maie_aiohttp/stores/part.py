@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 
-from maie_aiohttp.errors import StorageFailed
-from maie_aiohttp.interfaces import Chunk, Observe, nothing
+from maie_aiohttp.errors import StorageFailed, StorageFull
+from maie_aiohttp.interfaces import Chunk, Conclude, Observe
 from maie_aiohttp.stores.folder import PART_MODE
+from maie_aiohttp.stores.space import Reserve
 
 SYNC_EVERY = 8 * 1024 * 1024
-"""Bytes between two fdatasyncs, so that the one before the answer has little left to do."""
+"""Bytes between two fdatasyncs, so that the one before the answer has little left to do; and between two looks at the
+free space, for uploads that did not say how long they would be."""
 
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class PartFile:
@@ -21,10 +22,11 @@ class PartFile:
     that a small upload costs one hop in all."""
 
     def __init__(
-        self, root: int, locator: str, offset: int, observe: Observe, conclude: Callable[[], None] = nothing
+        self, root: int, locator: str, offset: int, reserve: Reserve, observe: Observe, conclude: Conclude
     ) -> None:
         self._root = root
         self._locator = locator
+        self._reserve = reserve
         self._observe = observe
         self._conclude = conclude
         self._descriptor: int | None = None
@@ -32,20 +34,30 @@ class PartFile:
         self._synced = offset
 
     def write(self, block: Chunk) -> None:
-        """Show the block to the checks, then write it. Raises what the checks raise, and OSError."""
+        """Show the block to the checks, then write it. Raises what the checks raise, `StorageFull`, and OSError."""
         self._observe(block)
         self._write_fully(block)
         if self._position - self._synced >= SYNC_EVERY:
             self._sync()
+            self._leave_reserve()
 
     def finish(self, block: Chunk) -> int:
         """Write the last block, let the checks conclude, and make everything durable. Returns the size in bytes."""
         if block:
             self.write(block)
-        self._conclude()
+        self._conclude(self)
         self._sync()
         self.close()
         return self._position
+
+    @property
+    def size(self) -> int:
+        """Bytes written, and those before the offset."""
+        return self._position
+
+    def read(self, start: int, size: int) -> bytes:
+        """What was written there, up to `size` bytes. Raises OSError."""
+        return os.pread(self._open(), size, start)
 
     def close(self) -> None:
         """Give the descriptor back; a second call does nothing."""
@@ -64,6 +76,10 @@ class PartFile:
     def _sync(self) -> None:
         os.fdatasync(self._open())
         self._synced = self._position
+
+    def _leave_reserve(self) -> None:
+        if self._reserve.free(self._open()) < 0:
+            raise StorageFull("There is no room for this upload.")
 
     def _open(self) -> int:
         if self._descriptor is None:

@@ -14,11 +14,15 @@ from pathlib import PurePosixPath
 from typing import ParamSpec
 from uuid import UUID
 
-from maie_aiohttp.errors import Damaged, IntakeError
-from maie_aiohttp.stores.folder import PART_MODE, PUBLISHED_MODE, SHARDS, sync_folder
-from maie_aiohttp.stores.space import translated
+import structlog
+
+from maie_aiohttp.errors import IntakeError
+from maie_aiohttp.stores.failures import translated
+from maie_aiohttp.stores.folder import PART_MODE, PUBLISHED_MODE, SHARDS, open_for_reading, sync_folder
 
 Args = ParamSpec("Args")
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +45,21 @@ class Shelf:
         self._root = root
 
     def publish(self, publications: Sequence[Publication]) -> Sequence[Exception | None]:
-        """Give each file its final name, then make each folder durable once. Returns what went wrong, one by one."""
-        outcomes = [_outcome(self._link, publication) for publication in publications]
-        folders = {publication.folder for publication in publications}
-        synced = {folder: _outcome(sync_folder, folder, self._root) for folder in folders}
-        return [
-            outcome or synced[publication.folder] for outcome, publication in zip(outcomes, publications, strict=True)
-        ]
+        """Give each file its final name, then make each folder durable once. Returns what went wrong, one by one;
+        whatever went wrong, that file has no final name."""
+        failures = {publication: _outcome(self._link, publication) for publication in publications}
+        linked = [publication for publication, failure in failures.items() if failure is None]
+        synced = {folder: _outcome(sync_folder, folder, self._root) for folder in {one.folder for one in linked}}
+        for publication in linked:
+            if failure := synced[publication.folder]:
+                failures[publication] = failure
+                _outcome(self.discard, publication.published)
+        return [failures[publication] for publication in publications]
 
     def retract(self, publication: Publication) -> None:
         """Undo `publish`, whether or not the mark is still there. Done twice, it is done once."""
         with suppress(FileExistsError, FileNotFoundError):
-            os.link(publication.published, publication.locator, src_dir_fd=self._root, dst_dir_fd=self._root)
+            self._link_name(publication.published, publication.locator)
             sync_folder("incoming", self._root)
         self.discard(publication.published)
         sync_folder(publication.folder, self._root)
@@ -68,14 +75,6 @@ class Shelf:
             return os.stat(locator, dir_fd=self._root, follow_symlinks=False).st_size
         return None
 
-    def open(self, locator: str) -> int:
-        """A descriptor to read from. Raises `Damaged` where there is nothing to read."""
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        try:
-            return os.open(locator, flags, dir_fd=self._root)
-        except FileNotFoundError:
-            raise Damaged("The stored recording is not there any more.") from None
-
     def unfinished(self) -> Sequence[UUID]:
         """The uploads with a name below `incoming/`; other files there are left alone."""
         names = self._list("incoming")
@@ -88,12 +87,13 @@ class Shelf:
         return next((f"{folder}/{name}" for name in names), None)
 
     def all_published(self, until: float) -> Iterator[tuple[UUID, str]]:
-        """Every published file last changed before `until` (seconds since the epoch)."""
+        """Every published file last changed before `until` (seconds since the epoch). A folder that cannot be listed
+        is left out, and logged."""
         for folder in (f"audio/{prefix}" for prefix in SHARDS):
-            for name in self._list(folder):
-                id = _uuid(name)
-                if id is not None and self._changed(f"{folder}/{name}") < until:
-                    yield id, f"{folder}/{name}"
+            try:
+                yield from self._published_in(folder, until)
+            except OSError as error:
+                log.error("folder not listed", folder=folder, reason=error.strerror)  # noqa: TRY400 - says it all
 
     def quarantine(self, published: str) -> None:
         """Move a file to `orphans/`, under the same name; unless it was deleted meanwhile."""
@@ -114,8 +114,21 @@ class Shelf:
             self.discard("incoming/probe")
 
     def _link(self, publication: Publication) -> None:
-        os.chmod(publication.locator, PUBLISHED_MODE, dir_fd=self._root)
-        os.link(publication.locator, publication.published, src_dir_fd=self._root, dst_dir_fd=self._root)
+        descriptor = open_for_reading(publication.locator, self._root)
+        try:
+            os.fchmod(descriptor, PUBLISHED_MODE)
+        finally:
+            os.close(descriptor)
+        self._link_name(publication.locator, publication.published)
+
+    def _link_name(self, old: str, new: str) -> None:
+        os.link(old, new, src_dir_fd=self._root, dst_dir_fd=self._root, follow_symlinks=False)
+
+    def _published_in(self, folder: str, until: float) -> Iterator[tuple[UUID, str]]:
+        for name in self._list(folder):
+            id = _uuid(name)
+            if id is not None and self._changed(f"{folder}/{name}") < until:
+                yield id, f"{folder}/{name}"
 
     def _list(self, folder: str) -> list[str]:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)

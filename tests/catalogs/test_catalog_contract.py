@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, exc
 
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.errors import Busy, NotFound, StorageFailed, StorageFull
 from maie_aiohttp.model import TRANSITIONS, Position, Status, Upload
-from tests.layers import NOON, impatient, locked, query, small, sql_catalog, upload
+from tests.layers import (
+    MIB,
+    NOON,
+    as_root,
+    impatient,
+    locked,
+    memory_disk,
+    query,
+    small,
+    sql_catalog,
+    upload,
+)
 
 
 @pytest.fixture
@@ -181,6 +193,72 @@ async def test_a_locked_catalog_is_busy_once_for_all_who_wait(catalog: SqlCatalo
     assert events(path) == []
     await catalog.settle(given)
     assert len(events(path)) == 20
+
+
+async def test_a_file_name_is_not_taken_for_an_error(catalog: SqlCatalog) -> None:
+    for name in ("database is locked.wav", "database or disk is full.wav"):
+        known = upload(filename=name)
+        await catalog.settle([known])
+        with pytest.raises(StorageFailed) as raised:
+            await catalog.settle([known])
+        assert name not in str(raised.value.__cause__)
+
+
+async def test_more_readers_than_connections_are_told_to_wait(catalog: SqlCatalog) -> None:
+    catalog._engine.pool._timeout = 0.01  # type: ignore[attr-defined]  # of the pool SQLite gets
+    async with AsyncExitStack() as held:
+        with suppress(exc.TimeoutError):
+            while True:
+                await held.enter_async_context(catalog._engine.connect())
+        with pytest.raises(Busy):
+            await catalog.known([])
+
+
+async def test_the_probe_finds_trouble_until_it_is_over(catalog: SqlCatalog, path: Path) -> None:
+    await impatient(catalog)
+    await catalog.probe()
+    with locked(path):
+        await catalog.probe()
+        with pytest.raises(Busy):
+            await catalog.settle([upload()])
+        for _ in range(2):
+            with pytest.raises(Busy):
+                await catalog.probe()
+    await catalog.probe()
+    with locked(path):
+        await catalog.probe()
+
+
+async def test_a_refusal_of_one_write_is_no_trouble_for_long(catalog: SqlCatalog) -> None:
+    known = upload()
+    await catalog.settle([known])
+    with pytest.raises(StorageFailed):
+        await catalog.settle([known])
+    await catalog.probe()
+    assert await catalog.list(9, status=None, after=None) == [known]
+
+
+@as_root
+async def test_the_probe_finds_a_full_disk(tmp_path: Path) -> None:
+    with memory_disk(tmp_path / "tiny", "size=1m") as tiny:
+        async with sql_catalog(tiny / "catalog.sqlite"):
+            pass
+        async with sql_catalog(tiny / "catalog.sqlite") as catalog:
+            await catalog.probe()
+            with suppress(OSError):
+                (tiny / "other").write_bytes(bytes(MIB))
+            for attempt in (catalog.settle([upload()]), catalog.probe(), catalog.probe()):
+                with pytest.raises(StorageFull):
+                    await attempt
+            (tiny / "other").unlink()
+            await catalog.probe()
+            await catalog.settle([upload()])
+
+
+async def test_the_probe_finds_a_catalog_that_cannot_be_read(catalog: SqlCatalog, path: Path) -> None:
+    query(path, "DROP TABLE uploads")
+    with pytest.raises(StorageFailed):
+        await catalog.probe()
 
 
 async def test_a_full_disk_takes_no_record_and_loses_none(catalog: SqlCatalog, path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests import audio
 from tests.conftest import Client, send
@@ -63,6 +64,7 @@ async def test_ranges_outside_are_416(client: Client, asked: str) -> None:
     answer = await client.get(upload["links"]["content"], headers={"Range": asked})
     assert answer.status == 416
     assert answer.headers["Content-Range"] == f"bytes */{len(SAMPLE.content)}"
+    assert (await answer.json())["type"] == "urn:maie:problem:range-not-satisfiable"
 
 
 async def test_conditions(client: Client) -> None:
@@ -73,6 +75,8 @@ async def test_conditions(client: Client) -> None:
     assert (await client.get(url, headers={"If-None-Match": etag})).status == 304
     assert (await client.get(url, headers={"If-None-Match": '"other"'})).status == 200
     assert (await client.get(url, headers={"If-Match": '"other"'})).status == 412
+    assert (await client.get(url, headers={"If-Match": f"W/{etag}"})).status == 412
+    assert (await client.get(url, headers={"If-None-Match": f"W/{etag}"})).status == 304
     assert (await client.get(url, headers={"If-Match": "*"})).status == 200
     assert (await client.get(url, headers={"Range": "bytes=0-1", "If-Range": etag})).status == 206
     assert (await client.get(url, headers={"Range": "bytes=0-1", "If-Range": '"other"'})).status == 200
@@ -86,6 +90,15 @@ async def test_head_has_the_headers_and_no_body(client: Client) -> None:
     assert await answer.read() == b""
 
 
+@pytest.mark.parametrize("asked", ["bytes=0-1", "bytes=99999999-"])
+async def test_a_range_is_for_get_alone(client: Client, asked: str) -> None:
+    """RFC 9110, section 14.2."""
+    upload = await send(client, SAMPLE)
+    answer = await client.head(upload["links"]["content"], headers={"Range": asked})
+    assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(SAMPLE.content)))
+    assert "Content-Range" not in answer.headers
+
+
 async def test_shortened_recording_is_refused_and_reported(client: Client, folder: Path) -> None:
     upload = await send(client, SAMPLE)
     (stored,) = (folder / "audio").rglob("*.flac")
@@ -96,4 +109,6 @@ async def test_shortened_recording_is_refused_and_reported(client: Client, folde
     assert (await answer.json())["type"] == "urn:maie:problem:damaged"
     record = await (await client.get(upload["links"]["self"])).json()
     assert record["status"] == "damaged"
-    assert (await client.get(upload["links"]["content"])).status == 500
+    with capture_logs() as lines:
+        assert (await client.get(upload["links"]["content"])).status == 500
+    assert [line["event"] for line in lines] == ["request refused"]  # the damage is known, and found once

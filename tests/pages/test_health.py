@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maie_aiohttp.appkeys import DRAIN
+from maie_aiohttp.appkeys import DRAIN, INTAKE
 from tests.conftest import Client, configure, serving
 
 
@@ -29,7 +29,7 @@ async def test_not_ready_below_the_reserve(folder: Path) -> None:
 
 async def test_not_ready_while_stopping(client: Client) -> None:
     assert client.app is not None
-    await client.app[DRAIN].run(0)
+    await client.app[DRAIN].run(0, client.app[INTAKE].inspector.stop)
     ready = await client.get("/ready")
     assert ready.status == 503
     assert (await client.get("/v1/uploads")).status == 200

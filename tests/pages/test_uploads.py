@@ -37,7 +37,9 @@ async def test_list_filters_by_status(client: Client) -> None:
     "query",
     [
         "limit=0",
-        "limit=501",
+        "limit=201",
+        "limit=007",
+        "limit=00000000120000000",
         "limit=ten",
         "limit=-1",
         "limit=",

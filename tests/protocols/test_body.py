@@ -35,10 +35,10 @@ def encoded(parts: list[bytes]) -> bytes:
 
 async def decoded(pieces: list[bytes], size: int) -> list[bytes]:
     """What the reader finds in a body that comes in `pieces`, asked for `size` bytes at a time."""
-    stream, body, request = opened()
+    stream, body, _ = opened()
     feeding = asyncio.create_task(feed(stream, pieces))
     found = []
-    async for part in walk(request, body):
+    async for part in walk(BOUNDARY, body):
         chunks = [chunk async for chunk in part.chunks(size)]
         assert all(0 < len(chunk) <= size for chunk in chunks)
         found.append(b"".join(chunks))
@@ -114,6 +114,52 @@ async def test_an_interruption_ends_the_next_wait(waiting: bool) -> None:
     body.interrupt(Draining("Come back."))
     with pytest.raises(Draining):
         await reading
+
+
+async def test_an_interruption_may_come_as_the_patience_ends() -> None:
+    _, body, _ = opened(idle_timeout=0)
+    reading = asyncio.create_task(body.read(100))
+    await asyncio.sleep(0)  # it waits,
+    await asyncio.sleep(0)  # and its time is over, but it has not heard of that
+    body.interrupt(Draining("Come back."))
+    with pytest.raises(Draining):
+        await reading
+
+
+async def test_who_always_finds_something_to_read_is_interrupted_too() -> None:
+    stream, body, _ = opened()
+    for _ in range(3):
+        stream.feed_data(b"abc")
+        assert await body.read(3) == b"abc"
+    stream.feed_data(b"abc")
+    body.interrupt(Draining("Come back."))
+    with pytest.raises(Draining):
+        await body.read(3)
+
+
+async def test_what_has_all_come_is_not_interrupted() -> None:
+    stream, body, _ = opened()
+    stream.feed_data(b"abc")
+    stream.feed_eof()
+    body.interrupt(Draining("Come back."))
+    assert await body.read(3) == b"abc"
+    assert await body.read(3) == b""
+
+
+async def test_a_connection_lost_before_the_first_read_is_an_end_too_early() -> None:
+    stream, body, request = opened()
+    stream._protocol.transport = request.protocol.transport = None
+    with pytest.raises(Truncated):
+        await body.read(100)
+
+
+async def test_a_slip_is_not_the_client_s() -> None:
+    _, body, _ = opened()
+    reading = asyncio.create_task(body.read(100))
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError):
+        await body.read(100)
+    reading.cancel()
 
 
 async def test_what_is_there_is_read_before_an_interruption() -> None:

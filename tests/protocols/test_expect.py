@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from tests.wire import COLLECTION, END, FORM, WAV, Edge, Wire, file, request
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # as in production; a module's server is built outside of it
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 EXPECT = "Expect: 100-continue"
 LENGTH = f"Content-Length: {len(WAV)}"
@@ -43,6 +42,20 @@ async def test_refused_without_a_hundred(edge: Edge, head: bytes, expected: tupl
     assert await edge.refuse(head) == expected
 
 
+@pytest.mark.parametrize(
+    "line", [f"POST {COLLECTION} HTTP/1.1", "POST /nowhere HTTP/1.1", f"PUT {COLLECTION} HTTP/1.1"]
+)
+async def test_a_refusal_keeps_the_id_of_its_request(edge: Edge, line: str) -> None:
+    answer = await edge.exchange(request(EXPECT, "Content-Length: 0", "X-Request-ID: mine-1", line=line))
+    assert answer.headers["x-request-id"] == "mine-1"
+
+
+async def test_a_refusal_is_logged_with_the_id_of_its_request(edge: Edge) -> None:
+    with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        await edge.exchange(request(EXPECT, "Content-Length: 0", "X-Request-ID: mine-1"))
+    assert [(line["event"], line.get("request")) for line in lines] == [("request refused", "mine-1")]
+
+
 @pytest.mark.parametrize("expectation", ["100-continue", "100-Continue"])
 @pytest.mark.parametrize(("header", "body"), [("X: raw", WAV), (FORM, file() + END)], ids=["raw", "form"])
 async def test_welcomed_then_stored(edge: Edge, header: str, body: bytes, expectation: str) -> None:
@@ -55,6 +68,10 @@ async def test_welcomed_then_stored(edge: Edge, header: str, body: bytes, expect
 
 async def test_clients_of_http_1_0_know_no_hundred(edge: Edge) -> None:
     await edge.take(request(EXPECT, LENGTH, body=WAV, line=f"POST {COLLECTION} HTTP/1.0"))
+
+
+async def test_an_empty_expectation_is_none(edge: Edge) -> None:
+    await edge.take(request("Expect:", LENGTH, body=WAV))
 
 
 async def test_a_refusal_may_be_followed_by_the_body(edge: Edge) -> None:

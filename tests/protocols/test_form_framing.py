@@ -6,10 +6,7 @@ import pytest
 
 from tests.wire import END, FORM, NEXT, WAV, Edge, chunked, file, form, part, request, sized, text
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # as in production; a module's server is built outside of it
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WHOLE = file() + END
 CONTENT = WHOLE.index(WAV)
@@ -222,6 +219,19 @@ async def test_all_files_of_a_form_are_stored_together(edge: Edge) -> None:
     assert sorted(upload["filename"] for upload in uploads) == [f"{number}.wav" for number in range(8)]
 
 
+NOT_CHOSEN = part(b"", 'Content-Disposition: form-data; name="second"; filename=""')
+
+
+@pytest.mark.parametrize("parts", [(NOT_CHOSEN, file()), (file(), NOT_CHOSEN, NOT_CHOSEN)])
+async def test_a_file_input_without_a_file_is_left_out(edge: Edge, parts: tuple[bytes, ...]) -> None:
+    (upload,) = await edge.take(form(*parts))
+    assert upload["filename"] == "speech.wav"
+
+
+async def test_a_form_whose_only_file_input_is_empty_has_no_file(edge: Edge) -> None:
+    assert await edge.refuse(form(NOT_CHOSEN, text("who", b"me"))) == EMPTY
+
+
 @pytest.mark.parametrize("at", [0, 1, 2])
 @pytest.mark.parametrize(
     ("bad", "expected"),
@@ -260,6 +270,7 @@ TRICKS = {
     "decomposed": ("filename*=UTF-8''e%CC%81.wav", "é.wav"),
     "continuation": ('filename="a.wav"; filename*0=a\'b', "a.wav"),
     "semicolon": ('filename="a;b.wav"', "a;b.wav"),
+    "parameters inside": ('filename="x; y*=z\\".wav"', 'x; y*=z".wav'),
     "quote": ('filename="a\\"b.wav"', 'a"b.wav'),
     "long": (f'filename="{"é" * 300}.wav"'.encode().decode("latin-1"), "é" * 125 + ".wav"),
 }

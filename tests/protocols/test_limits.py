@@ -11,6 +11,7 @@ import pytest
 
 from tests import audio
 from tests.conftest import configure, serving
+from tests.layers import as_root, memory_disk
 from tests.wire import COLLECTION, END, FORM, NEXT, WAV, Edge, Wire, chunked, file, form, request, sized, text
 
 LIMIT = 256 * 1024
@@ -118,6 +119,14 @@ async def test_a_server_may_take_no_text_at_all(folder: Path, limits: dict[str, 
         edge = Edge(client, folder)
         assert await edge.refuse(form(text("a", b"b"), file())) == TOO_LARGE
         await edge.take(form(file()))
+
+
+@as_root
+async def test_files_of_a_form_do_not_count_twice(tmp_path: Path) -> None:
+    """What is asked of the disk is room for the request, not for what is written already."""
+    with memory_disk(tmp_path / "small", "size=8m,mode=750") as folder:
+        async with serving(configure(folder)) as client:
+            assert len(await Edge(client, folder).take(form(file(wav(3 * MIB)), file(wav(3 * MIB))))) == 2
 
 
 async def test_what_nobody_can_read_is_called_too_large_or_missing(edge: Edge) -> None:

@@ -11,10 +11,7 @@ import pytest
 
 from tests.wire import COLLECTION, END, FORM, WAV, Edge, Wire, chunked, file, form, request, sized
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # as in production; a module's server is built outside of it
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CHUNKED = "Transfer-Encoding: chunked"
 LENGTH = f"Content-Length: {len(WAV)}"

@@ -14,7 +14,7 @@ from tests.scenarios.process import Process
 from tests.scenarios.recordings import Recording
 
 UPLOADS = "/v1/uploads"
-PAGE = 500
+PAGE = 200
 
 Record = Mapping[str, Any]
 """An upload as the server describes it."""

@@ -79,6 +79,13 @@ class Process:
         """How many files and sockets it has open."""
         return sum(1 for _ in (self._proc / "fd").iterdir())
 
+    def descriptor_limits(self) -> tuple[str, str]:
+        """How many it may open: the soft limit and the hard one."""
+        limits = (self._proc / "limits").read_text()
+        line = next(line for line in limits.splitlines() if line.startswith("Max open files"))
+        soft, hard = line.split()[3:5]
+        return soft, hard
+
     @property
     def _proc(self) -> Path:
         return Path("/proc", str(self._running.pid))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from maie_aiohttp.interfaces import HEAD, Chunk
 from maie_aiohttp.stores import blocks
-from maie_aiohttp.stores.blocks import SMALL, BlockBudget, Gatherer
+from maie_aiohttp.stores.blocks import CRUMB, SMALL, BlockBudget, Gatherer
 from tests.layers import KIB, MIB
 
 
@@ -69,8 +69,18 @@ def test_what_is_written_is_what_was_given(sizes: list[int], at_most: int | None
 @pytest.mark.parametrize("size", [1, HEAD, 2 * HEAD, SMALL])
 async def test_an_upload_known_to_be_small_is_left_for_one_write(size: int) -> None:
     written = Written()
-    rest = await gather(written, [b"x" * 1000] * (size // 1000) + [b"x" * (size % 1000)], at_most=size)
-    assert (written.blocks, len(rest)) == ([], size)
+    async with Gatherer(budget(), written, at_most=size) as gatherer:
+        for chunk in [b"x" * 1000] * (size // 1000) + [b"x" * (size % 1000)]:
+            await gatherer.add(chunk)
+        assert len(await gatherer.rest()) == size
+    assert written.blocks == []
+
+
+async def test_in_a_crowd_even_a_small_upload_is_written_in_blocks() -> None:
+    written = Written()
+    async with Gatherer(budget(largest=HEAD), written, at_most=SMALL) as gatherer:
+        await gatherer.add(b"x" * HEAD)
+    assert written.sizes == [HEAD]
 
 
 @pytest.mark.parametrize("at_most", [None, SMALL + 1, 10 * MIB])
@@ -165,21 +175,30 @@ async def test_who_finds_the_budget_used_up_waits_for_a_place() -> None:
         Gatherer(shared, written, at_most=None) as second,
         Gatherer(shared, written, at_most=None) as third,
     ):
-        await first.add(b"1")
-        await second.add(b"2")
-        waiting = asyncio.create_task(third.add(b"3"))
+        await first.add(b"1" * 2 * CRUMB)
+        await second.add(b"2" * 2 * CRUMB)
+        waiting = asyncio.create_task(third.add(b"3" * 2 * CRUMB))
         await asyncio.sleep(0.01)
         assert not waiting.done()
-        await first.add(b"1" * HEAD)
+        await first.add(b"1" * (HEAD - 2 * CRUMB))
         await waiting
-        assert written.sizes == [HEAD + 1]
+        assert written.sizes == [HEAD]
+
+
+async def test_who_drips_needs_no_place() -> None:
+    shared = budget(total=HEAD)
+    await shared.take_place()
+    async with Gatherer(shared, Written(), at_most=None) as gatherer, asyncio.timeout(1):
+        await gatherer.add(b"x" * CRUMB)
+        assert await gatherer.rest() == b"x" * CRUMB
 
 
 async def test_who_leaves_gives_the_place_back() -> None:
     shared = budget(total=HEAD)
     for _ in range(3):
         async with Gatherer(shared, Written(), at_most=None) as gatherer:
-            await gatherer.add(b"x")
+            await gatherer.add(b"x" * HEAD)
+            await gatherer.add(b"x" * HEAD)
     async with asyncio.timeout(1):
         await shared.take_place()
 

@@ -191,6 +191,25 @@ async def test_nothing_planted_is_read(root: Path, plant: str) -> None:
             _ = [piece async for piece in store.read(PUBLISHED, 0, 5)]
 
 
+async def test_nothing_planted_is_published(root: Path) -> None:
+    with disk_store(root) as store:
+        plant_link(root / MARK)
+        before = mode(root / "victim")
+        with pytest.raises(StorageFailed):
+            await store.publish(MARK, ID, ".wav")
+        assert mode(root / "victim") == before
+        assert not (root / PUBLISHED).is_symlink()
+        assert not (root / PUBLISHED).exists()
+
+
+async def test_nothing_planted_is_taken_back(root: Path) -> None:
+    with disk_store(root) as store:
+        (root / "victim").write_bytes(b"secret")
+        (root / PUBLISHED).symlink_to(root / "victim")
+        await store.retract(MARK, PUBLISHED)
+        assert (root / "victim").stat().st_nlink == 1
+
+
 async def test_nothing_planted_is_overwritten_by_publishing(root: Path) -> None:
     with disk_store(root) as store:
         (root / "victim").write_bytes(b"secret")

@@ -1,0 +1,19 @@
+"""What a header declares of a file, the same for a request and for a part of a form."""
+
+from __future__ import annotations
+
+from multidict import CIMultiDictProxy
+
+from maie_aiohttp.headers import DIGEST_FIELDS, declared_digests
+from maie_aiohttp.model import Declared
+
+
+def declared(headers: CIMultiDictProxy[str], filename: str | None, *, at_most: int | None) -> Declared:
+    """The declaration in these header fields, of a file of this name and at most so many bytes. Raises `Malformed`
+    for digests that cannot be read."""
+    return Declared(
+        filename=filename,
+        media_type=headers.get("Content-Type"),
+        at_most=at_most,
+        digests=declared_digests(value for field in DIGEST_FIELDS for value in headers.getall(field, [])),
+    )

@@ -1,0 +1,39 @@
+"""The blocking side of one reading: each method is one hop to a worker thread."""
+
+from __future__ import annotations
+
+import os
+
+from maie_aiohttp.errors import Damaged
+from maie_aiohttp.stores.folder import open_for_reading
+
+
+class Recording:
+    """A stored file. It is opened by the first hop that reads, and knows its descriptor itself: whoever is cancelled
+    during that hop would never see it, and could not give it back."""
+
+    def __init__(self, root: int, locator: str) -> None:
+        self._root = root
+        self._locator = locator
+        self._descriptor: int | None = None
+
+    def read(self, start: int, size: int) -> bytes:
+        """At least one byte from `start` on, at most `size`. Raises `Damaged` where there is none, and OSError."""
+        piece = os.pread(self._open(), size, start)
+        if not piece:
+            raise Damaged("The stored recording is shorter than it was.")
+        return piece
+
+    def close(self) -> None:
+        """Give the descriptor back; a second call does nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            try:
+                self._descriptor = open_for_reading(self._locator, self._root)
+            except FileNotFoundError:
+                raise Damaged("The stored recording is not there any more.") from None
+        return self._descriptor
