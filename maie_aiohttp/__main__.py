@@ -58,6 +58,7 @@ async def serve(configured: settings.Settings) -> None:
         log.info("ready", url=str(URL.build(scheme="http", host=host, port=port)), libmagic=libmagic_version())
         await stop.wait()
         await site.stop()
+        runner.close_idle()
         await _drain(app, configured.server)
     finally:
         await runner.cleanup()

@@ -88,6 +88,7 @@ _ID3 = "audio/mpeg audio/mp3"
 _OGG = "audio/ogg application/ogg video/ogg"
 _EBML = "video/webm audio/webm video/x-matroska audio/x-matroska application/x-matroska"
 _MP4 = "audio/mp4 audio/x-m4a audio/3gpp audio/3gpp2 video/mp4 video/x-m4v video/quicktime video/3gpp video/3gpp2"
+_MP4_NAMES = ".m4a .m4b .m4p .m4r .f4a .mp4 .mov .3gp .3gpp .3g2 .3ga .aac"
 _ASF = "video/x-ms-asf audio/x-ms-wma video/x-ms-wmv"
 _SYNC = "audio/mpeg audio/mp3 audio/x-hx-aac-adts audio/aac audio/x-aac"
 _DOLBY = "audio/vnd.dolby.dd-raw audio/ac3 audio/eac3"
@@ -100,16 +101,16 @@ FORMATS: tuple[Format, ...] = (
     _row("wav", "audio/wav", ".wav .wave .bwf .rf64 .amb", _WAV, "wav", riff.probe),
     _row("w64", "audio/x-w64", ".w64", "audio/x-w64", "w64", w64.probe),
     _row("flac", "audio/flac", ".flac .fla", "audio/flac audio/x-flac " + _ID3, "flac", flac.probe),
-    _row("ogg", "audio/ogg", ".ogg .oga .opus .spx", _OGG, "ogg", ogg.probe),
+    _row("ogg", "audio/ogg", ".ogg .oga .ogx .opus .spx", _OGG, "ogg", ogg.probe),
     _row("webm", "audio/webm", ".webm .weba", _EBML, "webm", ebml.probe_webm),
     _row("matroska", "audio/x-matroska", ".mka .mkv", _EBML, "matroska", ebml.probe_matroska),
-    _row("mp4", "audio/mp4", ".m4a .m4b .m4r .mp4 .mov .3gp .3g2 .3ga .aac", _MP4, "mov", mp4.probe),
+    _row("mp4", "audio/mp4", _MP4_NAMES, _MP4, "mov", mp4.probe),
     _row("aiff", "audio/aiff", ".aiff .aif .aifc", "audio/x-aiff audio/aiff", "aiff", aiff.probe),
     _row("au", "audio/basic", ".au .snd", "audio/basic audio/x-adpcm", "au", au.probe),
     _row("amr", "audio/amr", ".amr .awb .3ga", "audio/amr audio/AMR", "amr", amr.probe),
     _row("caf", "audio/x-caf", ".caf", "audio/x-caf", "caf", caf.probe),
     _row("wma", "audio/x-ms-wma", ".wma .asf", _ASF, "asf", asf.probe),
-    _row("mp3", "audio/mpeg", ".mp3 .mp2 .mpga .mpa", _SYNC, "mp3", mpeg.probe),
+    _row("mp3", "audio/mpeg", ".mp3 .mp2 .mp1 .m2a .mpga .mpa .mpeg", _SYNC, "mp3", mpeg.probe),
     _row("aac", "audio/aac", ".aac .adts", _SYNC, "aac", adts.probe),
     _row("ac3", "audio/ac3", ".ac3", _DOLBY, "ac3", ac3.probe_ac3, core=False),
     _row("eac3", "audio/eac3", ".eac3 .ec3", _DOLBY, "eac3", ac3.probe_eac3, core=False),
@@ -193,13 +194,15 @@ def check_name(filename: str | None) -> None:
 # type "/" subtype of RFC 9110, section 8.3.1; parameters say nothing here.
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _MEDIA_TYPE = re.compile(rf"[ \t]*({_NAME}/{_NAME})[ \t]*(?:;.*)?", re.DOTALL)
-_UNSPECIFIC = frozenset(
+# What audio is also declared as: types that say nothing, those of containers, and old names.
+_OTHER_TYPES = frozenset(
     (
         "application/octet-stream",
         "binary/octet-stream",
         "application/ogg",
         "application/x-ogg",
         "application/mp4",
+        "application/x-flac",
         "application/x-matroska",
         "application/vnd.ms-asf",
     )
@@ -207,7 +210,7 @@ _UNSPECIFIC = frozenset(
 
 
 def check_type(media_type: str | None) -> None:
-    """Raise `NotAudio` for a declared type that is neither audio nor video nor unspecific, or malformed.
+    """Raise `NotAudio` for a declared type that is neither audio nor video nor one of `_OTHER_TYPES`, or malformed.
 
     Browsers declare video types for audio in containers that hold both. None and "" say nothing.
     """
@@ -217,5 +220,5 @@ def check_type(media_type: str | None) -> None:
     if parsed is None:
         raise errors.NotAudio("The declared media type is malformed.")
     declared = parsed[1].lower()
-    if not declared.startswith(("audio/", "video/")) and declared not in _UNSPECIFIC:
+    if not declared.startswith(("audio/", "video/")) and declared not in _OTHER_TYPES:
         raise errors.NotAudio("The declared media type is not an audio type.")

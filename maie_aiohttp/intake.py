@@ -5,11 +5,13 @@ A `Delivery` is one request and has one outcome: all of its files are settled to
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 from uuid import UUID, uuid4
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -54,6 +56,7 @@ class Intake:
         self.catalog = catalog
         self.inspector = inspector
         self.rules = rules
+        self._removals: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     def check(self, declared: Declared) -> None:
         """Refuse a file for its name or its declared type. Raises `NotAudio`."""
@@ -79,9 +82,14 @@ class Intake:
         """Delete an upload, durably. Once begun it runs to its end. Raises `NotFound`.
 
         The file is taken back to `incoming/` first: whether a crash finds it with its record or without, start-up
-        then knows what was meant (see `reconcile`).
+        then knows what was meant (see `reconcile`). Removals of one upload take turns: what one of them puts back after
+        a failure, another may just have removed.
         """
-        await to_its_end(self._remove(id))
+        await to_its_end(self._remove_in_turn(id))
+
+    async def _remove_in_turn(self, id: UUID) -> None:
+        async with self._removals.setdefault(id, asyncio.Lock()):
+            await self._remove(id)
 
     async def _remove(self, id: UUID) -> None:
         upload = await self.catalog.get(id)
@@ -90,7 +98,8 @@ class Intake:
         try:
             await self.catalog.remove(id)
         except (StorageFull, Busy):
-            await self.store.publish(mark, id, formats.BY_NAME[upload.format].extension)
+            if await self.catalog.known([id]):
+                await self.store.publish(mark, id, formats.BY_NAME[upload.format].extension)
             await self.store.discard(mark)
             raise
         await self.store.discard(mark)

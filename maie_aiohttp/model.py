@@ -31,7 +31,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
         Status.STORED: frozenset({Status.DAMAGED}),
         Status.REJECTED: frozenset(),
         Status.EXPIRED: frozenset(),
-        Status.DAMAGED: frozenset(),
+        Status.DAMAGED: frozenset({Status.STORED}),
     }
 )
 """What each state may become. A form or raw upload enters the catalog as `stored`: its bytes came in one request,

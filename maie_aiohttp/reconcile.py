@@ -7,18 +7,21 @@ A mark below `incoming/` says that an upload was under way. What its record and 
     no       yes         killed between publish and record   published bytes go to `orphans/`
     yes      yes         killed before the mark was removed  the mark is removed
     yes      no          killed while deleting               published again: the deletion was not acknowledged
+
+A mark with which that cannot be done, such as a folder of that name, is left alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from uuid import UUID
 
 import structlog
 
-from maie_aiohttp.errors import NotFound
+from maie_aiohttp.errors import NotFound, StorageFailed
 from maie_aiohttp.formats import BY_NAME
 from maie_aiohttp.interfaces import Catalog, Store
 from maie_aiohttp.model import Position, Status, Upload
@@ -28,6 +31,8 @@ PAUSE = 0.05
 """Seconds between two pages of the audit, so that uploads do not feel it."""
 PAUSE_AFTER_FAILURE = 30.0
 """Seconds until the audit goes on after an error."""
+HANDFUL = 10
+"""Files that may lack a record although none has one."""
 
 log = structlog.get_logger()
 
@@ -35,12 +40,17 @@ log = structlog.get_logger()
 async def recover(store: Store, catalog: Catalog) -> None:
     """Clear up after a crash, before the first request; costs as much as was under way then. Safe to repeat."""
     for id in await store.unfinished():
-        await _recover(store, catalog, id)
+        upload = await _record(catalog, id)
+        try:
+            await _recover(store, id, upload)
+        except StorageFailed:
+            log.exception("unfinished upload left alone", upload=str(id))
 
 
 async def audit(store: Store, catalog: Catalog) -> None:
     """Compare every record with its file, and every file with its record. What fails is logged, and left out."""
-    await _audit_records(store, catalog)
+    await _audit_records(store, catalog, Status.STORED, confirm_damage)
+    await _audit_records(store, catalog, Status.DAMAGED, confirm_repair)
     await _audit_files(store, catalog)
 
 
@@ -65,35 +75,50 @@ async def confirm_damage(store: Store, catalog: Catalog, upload: Upload) -> bool
     return True
 
 
-async def _recover(store: Store, catalog: Catalog, id: UUID) -> None:
-    mark, published = store.locator_of(id), await store.published(id)
+async def confirm_repair(store: Store, catalog: Catalog, upload: Upload) -> bool:
+    """Whether the file of a damaged recording is back, byte for byte; its record then says so from now on."""
+    if not await _is_whole(store, upload):
+        return False
+    await catalog.move(upload.id, Status.STORED)
+    log.warning("damaged upload is whole again", upload=str(upload.id))
+    return True
+
+
+async def _record(catalog: Catalog, id: UUID) -> Upload | None:
     try:
-        upload = await catalog.get(id)
+        return await catalog.get(id)
     except NotFound:
-        if published is not None:
-            await store.quarantine(published)
-        log.warning("unfinished upload discarded", upload=str(id), orphan=published is not None)
-    else:
-        if published is None:
-            await store.publish(mark, id, BY_NAME[upload.format].extension)
+        return None
+
+
+async def _recover(store: Store, id: UUID, upload: Upload | None) -> None:
+    mark, published = store.locator_of(id), await store.published(id)
+    if upload is not None and published is None:
+        await store.publish(mark, id, BY_NAME[upload.format].extension)
+    if upload is None and published is not None:
+        await store.quarantine(published)
     await store.discard(mark)
+    if upload is None:
+        log.warning("unfinished upload discarded", upload=str(id), orphan=published is not None)
 
 
-async def _audit_records(store: Store, catalog: Catalog) -> None:
+async def _audit_records(
+    store: Store, catalog: Catalog, status: Status, confirm: Callable[[Store, Catalog, Upload], Awaitable[bool]]
+) -> None:
     after: Position | None = None
-    while page := await _next_page(catalog, after):
+    while page := await _next_page(catalog, status, after):
         async with _outliving("records not compared with their files"):
             for upload in page:
-                await confirm_damage(store, catalog, upload)
+                await confirm(store, catalog, upload)
             await asyncio.sleep(PAUSE)
         after = Position(page[-1].created_at, page[-1].id)
 
 
-async def _next_page(catalog: Catalog, after: Position | None) -> Sequence[Upload]:
-    """The stored uploads behind `after`; asked for until the catalog answers, since only it knows what comes next."""
+async def _next_page(catalog: Catalog, status: Status, after: Position | None) -> Sequence[Upload]:
+    """The uploads of that status behind `after`; asked for until the catalog answers, since only it knows what comes next."""
     while True:
         async with _outliving("records not listed"):
-            return await catalog.list(PAGE, status=Status.STORED, after=after)
+            return await catalog.list(PAGE, status=status, after=after)
 
 
 async def _looks_damaged(store: Store, upload: Upload) -> bool:
@@ -103,7 +128,38 @@ async def _looks_damaged(store: Store, upload: Upload) -> bool:
     return await store.size(store.locator_of(upload.id)) is None
 
 
+async def _is_whole(store: Store, upload: Upload) -> bool:
+    """Whether the file is, byte for byte, what the record says."""
+    if await store.size(upload.locator) != upload.size:
+        return False
+    digest = hashlib.sha256()
+    async with aclosing(store.read(upload.locator, 0, upload.size)) as pieces:
+        async for piece in pieces:
+            await asyncio.to_thread(digest.update, piece)
+    return digest.hexdigest() == upload.sha256
+
+
 async def _audit_files(store: Store, catalog: Catalog) -> None:
+    async with _outliving("files not compared with their records"):
+        if await _belong_together(store, catalog):
+            await _quarantine_all_unknown(store, catalog)
+
+
+async def _belong_together(store: Store, catalog: Catalog) -> bool:
+    """Whether most files have a record. To another catalog, even an empty one, the whole archive would be unknown."""
+    known = unknown = 0
+    async with aclosing(store.all_published()) as batches:
+        async for batch in batches:
+            records = len(await catalog.known([id for id, _ in batch]))
+            known, unknown = known + records, unknown + len(batch) - records
+            await asyncio.sleep(PAUSE)
+    if unknown <= max(known, HANDFUL):
+        return True
+    log.error("the catalog does not seem to belong to this folder", with_record=known, without_record=unknown)
+    return False
+
+
+async def _quarantine_all_unknown(store: Store, catalog: Catalog) -> None:
     async with aclosing(store.all_published()) as batches:
         async for batch in batches:
             async with _outliving("files not compared with their records"):

@@ -59,6 +59,11 @@ class Connection(web.RequestHandler):
                 if not body.is_eof():
                     body.set_exception(web.RequestPayloadError("The framing of the body is broken."))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way."""
+        return self._current_request is None and not self._messages
+
     def pause_reading(self) -> None:
         """The upload has more than it reads: stop, unless it is within this connection's share."""
         if self._unread >= self._share:
@@ -123,6 +128,12 @@ class Server(web.Server):
         super().connection_lost(handler, exc)
         self._divide_budget()
 
+    def close_idle(self) -> None:
+        """Let those go that only wait for their next request."""
+        for connection in self.connections:
+            if isinstance(connection, Connection) and connection.is_idle:
+                connection.force_close()
+
     def _divide_budget(self) -> None:
         share = UNREAD_BUDGET // max(1, len(self._connections))
         self.share = max(SMALLEST_SHARE, min(share, LARGEST_SHARE))
@@ -146,6 +157,11 @@ class Runner(web.AppRunner):
             read_bufsize=1,  # ask at every receipt whether to stop; see Connection.pause_reading
             shutdown_timeout=configured.linger,
         )
+
+    def close_idle(self) -> None:
+        """Close connections without a request; the others end with theirs."""
+        if isinstance(self.server, Server):
+            self.server.close_idle()
 
     async def _make_server(self) -> Server:
         made = await super()._make_server()

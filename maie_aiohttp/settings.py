@@ -121,7 +121,7 @@ class Storage(_Group):
 
     folder: Annotated[Path, AfterValidator(_printable)] = Path("data")
     write_threads: Count = Field(default=4, gt=0)
-    block_size: Size = Field(default=1 * MIB, gt=0)
+    block_size: Size = Field(default=512 * KIB, gt=0)
     block_budget: Size = 16 * MIB
     reserve: Size = 1 * GIB
     reserve_ratio: Ratio = 0.05

@@ -361,6 +361,19 @@ async def test_deleted_twice_at_once(intake: Intake, folder: Path) -> None:
     assert await nothing_left(intake, folder)
 
 
+async def test_deleted_twice_at_once_while_the_catalog_is_locked(
+    intake: Intake, catalog_path: Path, folder: Path
+) -> None:
+    for turns in range(0, 300, 3):
+        (stored,) = await deliver(intake, WAV[:1000])
+        with locked(catalog_path):
+            removals = [asyncio.create_task(intake.remove(stored.id)) for _ in range(3)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        await asyncio.gather(*removals, return_exceptions=True)
+        await consistent(intake, folder)
+
+
 async def test_deleted_while_it_is_read(intake: Intake, folder: Path) -> None:
     store = intake.store
     assert isinstance(store, DiskStore)

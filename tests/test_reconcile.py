@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from maie_aiohttp import reconcile
 from maie_aiohttp.catalogs.sql import SqlCatalog
-from maie_aiohttp.errors import Busy
+from maie_aiohttp.errors import Busy, StorageFailed
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.intake import Intake, Rules
 from maie_aiohttp.model import Status, Upload
@@ -120,6 +120,29 @@ async def test_recovery_touches_nothing_else(layers: Layers, folder: Path) -> No
     assert await recovered(layers, folder) == (before, [RECORD])
 
 
+@pytest.mark.parametrize("step", ["receive", "publish", "complete"])
+async def test_a_mark_that_is_no_file_is_left_alone_and_costs_no_other(
+    layers: Layers, folder: Path, step: str
+) -> None:
+    await getattr(layers, step)()
+    (folder / MARK).unlink(missing_ok=True)
+    (folder / MARK).mkdir()
+    await layers.receive(UUID(int=7))
+    with capture_logs() as logs:
+        await recover(layers.store, layers.catalog)
+    assert (folder / MARK).is_dir()
+    assert not (folder / f"incoming/{UUID(int=7)}.part").exists()
+    assert ("unfinished upload left alone", str(ID)) in [(entry["event"], entry["upload"]) for entry in logs]
+
+
+async def test_a_catalog_that_fails_stops_the_start(layers: Layers, folder: Path, tmp_path: Path) -> None:
+    await layers.receive()
+    query(tmp_path / "catalog.sqlite", "ALTER TABLE uploads RENAME TO lost")
+    with pytest.raises(StorageFailed):
+        await recover(layers.store, layers.catalog)
+    assert files(folder) == [MARK]
+
+
 async def test_many_at_once(layers: Layers, folder: Path) -> None:
     ids = [UUID(int=number << 120 | 4) for number in range(12)]
     steps = [layers.receive, layers.publish, layers.record, layers.complete]
@@ -155,6 +178,26 @@ async def test_the_audit_finds_a_file_of_another_size(layers: Layers, folder: Pa
     (folder / PUBLISHED).write_bytes(content)
     assert await status(layers) is Status.DAMAGED
     assert (folder / PUBLISHED).read_bytes() == content
+
+
+async def test_a_file_that_comes_back_is_damaged_no_more(layers: Layers, folder: Path) -> None:
+    await layers.complete()
+    (folder / PUBLISHED).rename(folder / "elsewhere")
+    assert await status(layers) is Status.DAMAGED
+    assert await status(layers) is Status.DAMAGED
+    (folder / "elsewhere").rename(folder / PUBLISHED)
+    with capture_logs() as logs:
+        assert await status(layers) is Status.STORED
+    assert [(entry["event"], entry["upload"]) for entry in logs] == [("damaged upload is whole again", str(ID))]
+
+
+@pytest.mark.parametrize("content", [b"", b"hell", b"jello", b"hello!"])
+async def test_a_file_that_comes_back_changed_stays_damaged(layers: Layers, folder: Path, content: bytes) -> None:
+    await layers.complete()
+    (folder / PUBLISHED).unlink()
+    assert await status(layers) is Status.DAMAGED
+    (folder / PUBLISHED).write_bytes(content)
+    assert await status(layers) is Status.DAMAGED
 
 
 async def test_the_audit_lets_a_deletion_under_way_be(layers: Layers, folder: Path) -> None:
@@ -227,6 +270,7 @@ async def test_a_page_that_cannot_be_compared_is_said_and_costs_no_other(
         "records not compared with their files",
         "stored upload is damaged",
         "folder not listed",
+        "folder not listed",
         "file without a record put aside",
     ]
     assert {record.id: record.status for record in await layers.records()} == {
@@ -293,3 +337,29 @@ async def test_the_audit_puts_aside_old_files_without_a_record(
     await audit(layers.store, layers.catalog)
     assert files(folder) == ["audio/00/notes.txt", PUBLISHED, f"orphans/{unknown}.wav"]
     assert await layers.records() == [RECORD]
+
+
+@pytest.mark.parametrize(("without_record", "moved"), [(10, 10), (11, 0)])
+async def test_the_audit_does_not_empty_the_archive_for_another_catalog(
+    layers: Layers, folder: Path, monkeypatch: pytest.MonkeyPatch, without_record: int, moved: int
+) -> None:
+    monkeypatch.setattr(disk_module, "GRACE", -1.0)
+    await layers.complete()
+    for number in range(without_record):
+        await layers.publish(UUID(int=number))
+    with capture_logs() as logs:
+        await audit(layers.store, layers.catalog)
+    assert len(list((folder / "orphans").iterdir())) == moved
+    refusals = [entry for entry in logs if entry["event"] == "the catalog does not seem to belong to this folder"]
+    assert len(refusals) == (moved == 0)
+
+
+async def test_some_files_without_a_record_are_put_aside_from_a_large_archive(
+    layers: Layers, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_module, "GRACE", -1.0)
+    for number in range(1, 13):
+        await layers.complete(UUID(int=number << 120))
+        await layers.publish(UUID(int=number))
+    await audit(layers.store, layers.catalog)
+    assert len(list((folder / "orphans").iterdir())) == 12

@@ -50,7 +50,7 @@ class SqlCatalog:
         """Connect and bring the schema up to date. Raises `StorageFailed`."""
         try:
             engine = create_async_engine(url, hide_parameters=True)
-        except (ModuleNotFoundError, exc.SQLAlchemyError):
+        except (ModuleNotFoundError, ValueError, exc.SQLAlchemyError):  # ValueError: a port that is no number
             raise StorageFailed("catalog.url: there is no driver for such a database.") from None
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", _configure_sqlite)
@@ -183,6 +183,8 @@ def _translation(error: exc.SQLAlchemyError) -> IntakeError:
         return StorageFull("There is no room for the record of this upload.")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Busy("The catalog is locked by another program.")
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return StorageFailed("The catalog file is damaged.")
     return StorageFailed("The catalog does not work at the moment.")
 
 

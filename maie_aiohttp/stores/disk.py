@@ -55,7 +55,7 @@ class DiskStore:
             raise StorageFull("There is no room for this upload.")
 
     async def probe(self) -> None:
-        await self.admit(0)
+        await self.admit(1)
         if self._troubled:
             await self._hop(self._shelf.write_probe)
             self._troubled = False

@@ -45,7 +45,7 @@ class DataFolder:
             raise StorageFailed(f"{error.filename or self.root}: {error.strerror}.") from error
 
     def _open(self) -> None:
-        self._make(self.root)
+        self._make_root()
         self._descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._take_lock()
         for name in ("incoming", "audio", "orphans"):
@@ -62,15 +62,22 @@ class DataFolder:
                 os.close(descriptor)
         self._descriptor = self._lock = None
 
+    def _make_root(self) -> None:
+        """A folder that is there already keeps its mode: others may rely on it."""
+        try:
+            self.root.mkdir(FOLDER_MODE, parents=True)
+        except FileExistsError:
+            if _own_folder(self.root) & stat.S_IWOTH:
+                raise StorageFailed(
+                    f"Every user may write to {self.root}: choose a folder of its own, or take that away (chmod o-w)."
+                ) from None
+        else:
+            self.root.chmod(FOLDER_MODE)  # The umask may have taken some of it.
+
     def _make(self, folder: Path) -> None:
         with suppress(FileExistsError):
-            folder.mkdir(FOLDER_MODE, parents=folder == self.root)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode):
-            raise StorageFailed(f"{folder} is not a folder.")
-        if found.st_uid != os.geteuid():
-            raise StorageFailed(f"{folder} belongs to another user.")
-        if found.st_mode & 0o777 != FOLDER_MODE:
+            folder.mkdir(FOLDER_MODE)
+        if _own_folder(folder) != FOLDER_MODE:
             folder.chmod(FOLDER_MODE)
 
     def _take_lock(self) -> None:
@@ -79,6 +86,16 @@ class DataFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StorageFailed(f"Another server is using the data folder {self.root}.") from None
+
+
+def _own_folder(folder: Path) -> int:
+    """The mode of a folder that belongs to the server's user. Raises `StorageFailed` for anything else, and OSError."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise StorageFailed(f"{folder} is not a folder.")
+    if found.st_uid != os.geteuid():
+        raise StorageFailed(f"{folder} belongs to another user.")
+    return found.st_mode & 0o777
 
 
 def open_for_reading(name: str, root: int) -> int:

@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 
 from maie_aiohttp.catalogs import schema
+from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.catalogs.upgrade import create, migrate, upgrade
 from maie_aiohttp.errors import StorageFailed
 from tests.layers import query, sql_catalog, upload
@@ -104,8 +105,15 @@ async def test_a_catalog_from_the_future_is_left_alone(path: Path) -> None:
 )
 def test_a_damaged_catalog_is_refused(path: Path, bytes_: bytes) -> None:
     path.write_bytes(bytes_)
-    asyncio.run(refused(path))
+    assert asyncio.run(refused(path)) == "The catalog file is damaged."
     assert path.read_bytes() == bytes_
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:secret@h:x/d", "nothing://h/d", "no url at all"])
+async def test_a_url_that_leads_to_no_catalog_is_refused(url: str) -> None:
+    with pytest.raises(StorageFailed, match="no driver") as raised:
+        await SqlCatalog.open(url)
+    assert "secret" not in str(raised.value)
 
 
 async def test_a_catalog_below_a_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ async def _refused(server: Process) -> None:
 def _violations(stop: Stop) -> list[str]:
     return [
         *(f"an upload that could end in time met {met}" for met in stop.in_time if met != "201"),
+        *(["an idle connection stayed open until the end"] if stop.idle_closed_after > stop.ended_after / 2 else []),
         *(f"an upload that was too slow met {met}" for met in stop.too_slow if met != "503, Retry-After"),
         *([f"the exit status was {stop.status}"] if stop.status else []),
     ]

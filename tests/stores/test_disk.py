@@ -154,6 +154,17 @@ async def test_no_more_files_is_no_more_room(tiny: Path) -> None:
         await store.publish(store.locator_of(ids[0]), ids[0], ".wav")
 
 
+@as_root
+async def test_a_full_disk_without_a_reserve_shows_in_the_readiness(tmp_path: Path) -> None:
+    with memory_disk(tmp_path / "full", "size=2m,mode=750") as folder, disk_store(folder) as store:
+        await store.probe()
+        with (folder / "other").open("wb", buffering=0) as other, suppress(OSError):
+            while True:
+                other.write(bytes(4096))
+        with pytest.raises(StorageFull):
+            await store.probe()
+
+
 async def test_publishing_that_fails_shows_in_the_readiness(disk: DiskStore, root: Path) -> None:
     await disk.append(MARK, 0, pieces(b"hello"), unconcerned)
     (root / "audio/ab").rmdir()

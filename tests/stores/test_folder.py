@@ -60,10 +60,27 @@ async def test_layout_and_modes_whatever_the_umask(root: Path, umask: int) -> No
 def test_modes_that_somebody_changed_are_put_right(root: Path) -> None:
     with disk_store(root):
         pass
-    for folder in (root, root / "audio", root / "audio/ab"):
+    for folder in (root / "audio", root / "audio/ab"):
         folder.chmod(0o777)
     with disk_store(root):
-        assert {mode(folder) for folder in (root, root / "audio", root / "audio/ab")} == {0o750}
+        assert {mode(folder) for folder in (root / "audio", root / "audio/ab")} == {0o750}
+
+
+@pytest.mark.parametrize("given", [0o700, 0o755, 0o2770])
+def test_a_data_folder_that_is_there_keeps_its_mode(root: Path, given: int) -> None:
+    root.mkdir()
+    root.chmod(given)
+    with disk_store(root):
+        assert mode(root) == given
+
+
+@pytest.mark.parametrize("given", [0o777, 0o1777])
+def test_a_data_folder_everybody_may_write_to_is_refused(root: Path, given: int) -> None:
+    root.mkdir()
+    root.chmod(given)
+    assert refusal(root) == f"Every user may write to {root}: choose a folder of its own, or take that away (chmod o-w)."
+    assert mode(root) == given
+    assert list(root.iterdir()) == []
 
 
 def test_what_is_there_already_stays(root: Path) -> None:
