@@ -38,6 +38,17 @@ class SizeLimit(Check):
             raise TooLarge(f"The upload is larger than the {self._limit} bytes this server accepts.")
 
 
+class Progress(Check):
+    """How many bytes of an upload have arrived, for whoever asks while it runs."""
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def feed(self, chunk: Chunk) -> None:
+        """Count."""
+        self.received += len(chunk)
+
+
 class Sniff(Check):
     """Decides on the first 64 KiB, in however many pieces they come, whether this is accepted audio."""
 

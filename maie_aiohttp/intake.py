@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from maie_aiohttp import formats
-from maie_aiohttp.checks import Examination, Findings, SizeLimit
+from maie_aiohttp.checks import Examination, Findings, Progress, SizeLimit
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Busy, Empty, IntakeError, StorageFull, TooLarge
 from maie_aiohttp.inspector import Inspector
@@ -56,6 +56,8 @@ class Intake:
         self.catalog = catalog
         self.inspector = inspector
         self.rules = rules
+        self.receiving: dict[UUID, Progress] = {}
+        """Uploads whose bytes are on their way."""
         self._removals: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     def check(self, declared: Declared) -> None:
@@ -113,6 +115,7 @@ class Delivery:
         self._catalog = intake.catalog
         self._inspector = intake.inspector
         self._rules = intake.rules
+        self._receiving = intake.receiving
         self._limit = SizeLimit(intake.rules.max_size)
         self._begun: list[str] = []
         self._decided = True
@@ -133,9 +136,14 @@ class Delivery:
         locator = self._store.locator_of(id)
         examination = Examination(self._rules.formats, declared.digests)
         self._begun.append(locator)
-        size = await self._store.append(
-            locator, 0, self._limited(chunks), examination.feed, examination.finish, at_most=declared.at_most
-        )
+        progress = self._receiving[id] = Progress()
+        try:
+            watched = self._watched(chunks, progress)
+            size = await self._store.append(
+                locator, 0, watched, examination.feed, examination.finish, at_most=declared.at_most
+            )
+        finally:
+            del self._receiving[id]
         findings = examination.findings()
         if findings.demuxer is not None:
             await self._inspector.inspect(self._store.path(locator), findings.demuxer)
@@ -146,8 +154,10 @@ class Delivery:
         its end, whatever becomes of the request."""
         return await to_its_end(self._settle(metadata))
 
-    async def _limited(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _watched(self, chunks: AsyncIterator[bytes], progress: Progress) -> AsyncIterator[bytes]:
+        """The checks that cost nothing are asked at every chunk, before it is gathered."""
         async for chunk in chunks:
+            progress.feed(chunk)
             self._limit.feed(chunk)
             yield chunk
 

@@ -115,7 +115,7 @@ async def _audit_records(
 
 
 async def _next_page(catalog: Catalog, status: Status, after: Position | None) -> Sequence[Upload]:
-    """The uploads of that status behind `after`; asked for until the catalog answers, since only it knows what comes next."""
+    """The uploads in `status` behind `after`; asked for until the catalog answers, as only it knows what is next."""
     while True:
         async with _outliving("records not listed"):
             return await catalog.list(PAGE, status=status, after=after)

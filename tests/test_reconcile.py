@@ -121,9 +121,7 @@ async def test_recovery_touches_nothing_else(layers: Layers, folder: Path) -> No
 
 
 @pytest.mark.parametrize("step", ["receive", "publish", "complete"])
-async def test_a_mark_that_is_no_file_is_left_alone_and_costs_no_other(
-    layers: Layers, folder: Path, step: str
-) -> None:
+async def test_a_mark_that_is_no_file_is_left_alone_and_costs_no_other(layers: Layers, folder: Path, step: str) -> None:
     await getattr(layers, step)()
     (folder / MARK).unlink(missing_ok=True)
     (folder / MARK).mkdir()

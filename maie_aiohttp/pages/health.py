@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from maie_aiohttp.appkeys import CATALOG, DRAIN, STORE
+from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE, STORE
 from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.problems import KINDS, Kind, problem
 
@@ -15,12 +15,14 @@ async def health(_request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """`GET /ready`: 503 while an upload would be refused, whoever sent it: stopping, disk full or failing, no
-    catalog."""
+    """`GET /ready`: how many uploads are on their way, and with how many bytes; 503 while any would be refused:
+    stopping, disk full or failing, no catalog."""
     try:
         request.app[DRAIN].check()
         await request.app[STORE].probe()
         await request.app[CATALOG].probe()
     except IntakeError as error:
         return problem(request, Kind(503, KINDS[type(error)].slug), str(error))
-    return web.json_response({"status": "ready", "receiving": len(request.app[DRAIN])})
+    receiving = request.app[INTAKE].receiving.values()
+    received = sum(progress.received for progress in receiving)
+    return web.json_response({"status": "ready", "receiving": len(receiving), "received": received})

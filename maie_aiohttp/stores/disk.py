@@ -55,7 +55,7 @@ class DiskStore:
             raise StorageFull("There is no room for this upload.")
 
     async def probe(self) -> None:
-        await self.admit(1)
+        await self.admit(1)  # Not 0: that fits on a full disk.
         if self._troubled:
             await self._hop(self._shelf.write_probe)
             self._troubled = False

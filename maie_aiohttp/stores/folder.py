@@ -68,9 +68,7 @@ class DataFolder:
             self.root.mkdir(FOLDER_MODE, parents=True)
         except FileExistsError:
             if _own_folder(self.root) & stat.S_IWOTH:
-                raise StorageFailed(
-                    f"Every user may write to {self.root}: choose a folder of its own, or take that away (chmod o-w)."
-                ) from None
+                raise StorageFailed(f"Every user may write to {self.root}; take that away with chmod o-w.") from None
         else:
             self.root.chmod(FOLDER_MODE)  # The umask may have taken some of it.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from maie_aiohttp.appkeys import DRAIN, INTAKE
+from tests import audio
 from tests.conftest import Client, configure, serving
 
 
@@ -12,7 +14,24 @@ async def test_healthy_and_ready(client: Client) -> None:
     assert await (await client.get("/health")).json() == {"status": "ok"}
     ready = await client.get("/ready")
     assert ready.status == 200
-    assert await ready.json() == {"status": "ready", "receiving": 0}
+    assert await ready.json() == {"status": "ready", "receiving": 0, "received": 0}
+
+
+async def test_ready_shows_what_is_on_its_way(client: Client) -> None:
+    recording = audio.sample("wav").content
+    shown: list[tuple[int, int]] = []
+
+    async def in_halves() -> AsyncIterator[bytes]:
+        yield recording[:20_000]
+        while not shown or shown[-1] != (1, 20_000):
+            state = await (await client.get("/ready")).json()
+            shown.append((state["receiving"], state["received"]))
+        yield recording[20_000:]
+
+    answer = await client.post("/v1/uploads", data=in_halves(), headers={"Content-Type": "audio/wav"})
+    assert answer.status == 201
+    state = await (await client.get("/ready")).json()
+    assert (state["receiving"], state["received"]) == (0, 0)
 
 
 async def test_not_ready_below_the_reserve(folder: Path) -> None:

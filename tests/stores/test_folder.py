@@ -78,7 +78,7 @@ def test_a_data_folder_that_is_there_keeps_its_mode(root: Path, given: int) -> N
 def test_a_data_folder_everybody_may_write_to_is_refused(root: Path, given: int) -> None:
     root.mkdir()
     root.chmod(given)
-    assert refusal(root) == f"Every user may write to {root}: choose a folder of its own, or take that away (chmod o-w)."
+    assert refusal(root) == f"Every user may write to {root}; take that away with chmod o-w."
     assert mode(root) == given
     assert list(root.iterdir()) == []
 
