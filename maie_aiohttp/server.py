@@ -61,8 +61,8 @@ class Connection(web.RequestHandler):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is under way."""
-        return self._current_request is None and not self._messages
+        """Whether it waits for a request, with nothing of the last one left to read or to send."""
+        return self._waiter is not None
 
     def pause_reading(self) -> None:
         """The upload has more than it reads: stop, unless it is within this connection's share."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from maie_aiohttp.__main__ import main
+from maie_aiohttp.command import main
 from maie_aiohttp.settings import Settings, render
 from maie_aiohttp.stores.folder import DataFolder
 
