@@ -35,7 +35,12 @@ class SizeLimit(Check):
         """Raises `TooLarge`."""
         self._seen += len(chunk)
         if self._seen > self._limit:
-            raise TooLarge(f"The upload is larger than the {self._limit} bytes this server accepts.")
+            raise too_large(self._limit)
+
+
+def too_large(limit: int) -> TooLarge:
+    """The refusal of more than `limit` bytes, whenever that becomes known."""
+    return TooLarge(f"The upload is larger than the {limit} bytes this server accepts.")
 
 
 class Progress(Check):

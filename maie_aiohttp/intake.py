@@ -16,9 +16,9 @@ from weakref import WeakValueDictionary
 import structlog
 
 from maie_aiohttp import formats
-from maie_aiohttp.checks import Examination, Findings, Progress, SizeLimit
+from maie_aiohttp.checks import Examination, Findings, Progress, SizeLimit, too_large
 from maie_aiohttp.concurrency import to_its_end
-from maie_aiohttp.errors import Busy, Empty, IntakeError, StorageFull, TooLarge
+from maie_aiohttp.errors import Busy, Empty, IntakeError, StorageFull
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.interfaces import Catalog, Store
 from maie_aiohttp.model import Declared, Metadata, Status, Upload
@@ -69,11 +69,11 @@ class Intake:
         """Refuse what can be refused before a byte of it is read. Raises `TooLarge`, `Empty`, `NotAudio` and
         `StorageFull`."""
         self.check(declared)
-        size = declared.at_most or 0
         if declared.at_most == 0:
             raise Empty("The upload has no bytes.")
+        size = declared.at_most or 0
         if size > self.rules.max_size:
-            raise TooLarge(f"The upload is larger than the {self.rules.max_size} bytes this server accepts.")
+            raise too_large(self.rules.max_size)
         await self.store.admit(size)
 
     def delivery(self) -> Delivery:
