@@ -20,7 +20,7 @@ from tests.scenarios.process import KIB, MIB, Process, serving
 from tests.scenarios.recordings import Recording, wav
 from tests.scenarios.report import Report
 
-SETTINGS = {"server.drain_timeout": "2 s", "server.linger": "1 s"}
+SETTINGS = {"server.drain_timeout": "6 s", "server.linger": "1 s"}  # even a busy machine can finish in that time
 SIZE = 60 * MIB
 """Bytes of each upload: at 4 MB/s, far too many for the time there is; at full speed, few."""
 BEGUN = 256 * KIB
@@ -29,7 +29,7 @@ PAUSE = 0.01
 """Seconds between two pieces of an upload that is too slow; so there is always something on the way that the server
 has not read yet, which is what makes a careless close a reset."""
 
-CLOSED_LIMIT = 10.0
+CLOSED_LIMIT = 30.0
 """Seconds after which a connection counts as never closed."""
 KILLED = 128 + signal.SIGTERM
 """The exit status that shells give a process ended by SIGTERM."""
