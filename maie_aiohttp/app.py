@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 from itertools import groupby
+from typing import Any, NoReturn
 
+import structlog
 from aiohttp import web
 from aiohttp.web_routedef import RouteDef
 
-from maie_aiohttp import middlewares, pages, protocols
-from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE, LIMITS, STORE
+from maie_aiohttp import cors, middlewares, pages, protocols
+from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE, LIMITS, RESUMPTION, SERVER, STORE
 from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
 from maie_aiohttp.drain import Drain
+from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.formats import CORE, OPTIONAL
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.intake import Intake, Rules
+from maie_aiohttp.locks import Locks
 from maie_aiohttp.problems import http_answer
 from maie_aiohttp.reconcile import audit, recover
+from maie_aiohttp.resumption import Resumption
 from maie_aiohttp.settings import ConfigurationError, Settings
 from maie_aiohttp.stores.blocks import BlockBudget
 from maie_aiohttp.stores.disk import DiskStore
 from maie_aiohttp.stores.folder import DataFolder
 from maie_aiohttp.stores.space import Reserve
+
+log = structlog.get_logger()
 
 
 def check(settings: Settings) -> Rules:
@@ -41,13 +49,19 @@ def build(settings: Settings) -> web.Application:
     rules = check(settings)
     app = web.Application(middlewares=[middlewares.identify, middlewares.report])
     app.on_response_prepare.append(middlewares.finish_headers)
+    cors.allow_origins(app, settings.cors)
+    app[SERVER] = settings.server
     app[LIMITS] = settings.limits
     app[DRAIN] = Drain()
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with running(settings, rules) as intake:
             app[INTAKE], app[STORE], app[CATALOG] = intake, intake.store, intake.catalog
-            async with _auditing(intake):
+            app[RESUMPTION] = resumption = _resumption(intake, settings)
+            async with (
+                _beside(audit(intake.store, intake.catalog)),
+                _beside(_keep_sweeping(resumption, settings.resumable.sweep_interval)),
+            ):
                 yield
 
     app.cleanup_ctx.append(parts)
@@ -63,15 +77,31 @@ async def running(settings: Settings, rules: Rules) -> AsyncIterator[Intake]:
         folder = DataFolder(settings.storage.folder)
         stack.callback(folder.close)
         folder.open()
-        store = _store(settings, folder)
-        stack.callback(store.close)
-        catalog = await SqlCatalog.open(settings.catalog.url or sqlite_url(folder.root / "catalog.sqlite"))
-        stack.push_async_callback(catalog.close)
-        await recover(store, catalog)
-        inspector = _inspector(settings)
-        stack.push_async_callback(inspector.stop)
-        await inspector.start()
-        yield Intake(store, catalog, inspector, rules)
+        intake = await _assemble(stack, folder, settings, rules)
+        await recover(intake.store, intake.catalog)
+        stack.push_async_callback(intake.inspector.stop)
+        await intake.inspector.start()
+        yield intake
+
+
+async def sweep(settings: Settings, rules: Rules) -> int:
+    """Let abandoned uploads expire, whether or not a server runs. Returns how many. Raises `StorageFailed` if that
+    cannot be done."""
+    async with AsyncExitStack() as stack:
+        folder = DataFolder(settings.storage.folder)
+        stack.callback(folder.close)
+        folder.attach()
+        return await _resumption(await _assemble(stack, folder, settings, rules), settings).sweep()
+
+
+async def _assemble(stack: AsyncExitStack, folder: DataFolder, settings: Settings, rules: Rules) -> Intake:
+    store = _store(settings, folder)
+    stack.callback(store.close)
+    catalog = await SqlCatalog.open(settings.catalog.url or sqlite_url(folder.root / "catalog.sqlite"))
+    stack.push_async_callback(catalog.close)
+    locks = Locks(folder.locks)
+    stack.callback(locks.close)
+    return Intake(store, catalog, _inspector(settings), locks, rules)
 
 
 def raise_descriptor_limit() -> None:
@@ -91,15 +121,29 @@ def _store(settings: Settings, folder: DataFolder) -> DiskStore:
     )
 
 
+def _resumption(intake: Intake, settings: Settings) -> Resumption:
+    return Resumption(intake, timedelta(seconds=settings.resumable.lifetime))
+
+
 def _inspector(settings: Settings) -> Inspector:
     limits = settings.inspector
     return Inspector(workers=limits.workers, timeout=limits.timeout, memory=limits.memory)
 
 
+async def _keep_sweeping(resumption: Resumption, interval: float) -> NoReturn:
+    """Let uploads expire, at once and every `interval` seconds."""
+    while True:
+        try:
+            await resumption.sweep()
+        except IntakeError:
+            log.exception("expired uploads not swept")
+        await asyncio.sleep(interval)
+
+
 @asynccontextmanager
-async def _auditing(intake: Intake) -> AsyncIterator[None]:
-    """The audit goes on beside the first requests, however long it takes."""
-    task = asyncio.create_task(audit(intake.store, intake.catalog))
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Let the work go on beside the requests, however long it takes."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from struct import unpack_from
 
 from maie_aiohttp import formats, libmagic
-from maie_aiohttp.errors import DigestMismatch, Empty, NotAudio, TooLarge
+from maie_aiohttp.errors import ChecksumMismatch, DigestMismatch, Empty, NotAudio, TooLarge
 from maie_aiohttp.interfaces import HEAD, Chunk, Content
 
 
@@ -24,30 +24,37 @@ class Check:
         """The upload is complete. Raises `errors.Rejected`."""
 
 
-class SizeLimit(Check):
-    """Cuts off at the chunk that passes the limit. One instance may watch several files of one request."""
+def too_large(limit: int) -> TooLarge:
+    """The refusal of more bytes than anybody may send, whenever that becomes known."""
+    return TooLarge(f"The upload is larger than the {limit} bytes this server accepts.")
 
-    def __init__(self, limit: int) -> None:
+
+def too_long(limit: int) -> TooLarge:
+    """The refusal of more bytes than were announced."""
+    return TooLarge(f"The upload is larger than the {limit} bytes announced.")
+
+
+class SizeLimit(Check):
+    """Cuts off at the chunk that passes the limit, with the `refusal` of it; `seen` bytes came before. One instance may
+    watch several files of one request."""
+
+    def __init__(self, limit: int, refusal: Callable[[int], TooLarge] = too_large, *, seen: int = 0) -> None:
         self._limit = limit
-        self._seen = 0
+        self._refusal = refusal
+        self._seen = seen
 
     def feed(self, chunk: Chunk) -> None:
         """Raises `TooLarge`."""
         self._seen += len(chunk)
         if self._seen > self._limit:
-            raise too_large(self._limit)
-
-
-def too_large(limit: int) -> TooLarge:
-    """The refusal of more than `limit` bytes, whenever that becomes known."""
-    return TooLarge(f"The upload is larger than the {limit} bytes this server accepts.")
+            raise self._refusal(self._limit)
 
 
 class Progress(Check):
     """How many bytes of an upload have arrived, for whoever asks while it runs."""
 
-    def __init__(self) -> None:
-        self.received = 0
+    def __init__(self, received: int = 0) -> None:
+        self.received = received
 
     def feed(self, chunk: Chunk) -> None:
         """Count."""
@@ -108,6 +115,25 @@ class Digest(Check):
     def sha256(self) -> str:
         """Of the bytes so far, hexadecimal."""
         return self._hashes["sha256"].hexdigest()
+
+
+class Message(Check):
+    """The bytes of one request, verified by themselves: tus checksums, and `Content-Digest` of RFC 9530."""
+
+    def __init__(self, declared: Mapping[str, bytes]) -> None:
+        self._declared = declared
+        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in declared}
+
+    def feed(self, chunk: Chunk) -> None:
+        """Hash the next bytes."""
+        for running in self._hashes.values():
+            running.update(chunk)
+
+    def finish(self, _: Content) -> None:
+        """Raises `ChecksumMismatch`."""
+        for name, expected in self._declared.items():
+            if not hmac.compare_digest(self._hashes[name].digest(), expected):
+                raise ChecksumMismatch(f"The {name} digest of these bytes is not the one declared.")
 
 
 class Polyglot(Check):

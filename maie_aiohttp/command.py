@@ -1,4 +1,4 @@
-"""The command line: serve, or check the configuration."""
+"""The command line: serve, sweep, or check the configuration."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import structlog
 from aiohttp import web
 from yarl import URL
 
-from maie_aiohttp import journal, settings
-from maie_aiohttp.app import build, check
+from maie_aiohttp import app, journal, settings
 from maie_aiohttp.appkeys import DRAIN, INTAKE
 from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.libmagic import version as libmagic_version
@@ -29,13 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         configured = settings.load(chosen.config)
-        check(configured)
+        app.check(configured)
         if chosen.command == "check-config":
             sys.stdout.write(settings.render(configured))
             return 0
         settings.prepare_folder(configured)
         with journal.written(level=configured.log.level, style=configured.log.format):
-            asyncio.run(serve(configured))
+            asyncio.run(_COMMANDS[chosen.command](configured))
     except settings.ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -49,8 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
 async def serve(configured: settings.Settings) -> None:
     """Run until SIGTERM or SIGINT, then let uploads finish; a second signal ends the process at once."""
     stop = _stop_signal()
-    app = build(configured)
-    runner = Runner(app, configured.server)
+    built = app.build(configured)
+    runner = Runner(built, configured.server)
     await runner.setup()
     try:
         site = web.TCPSite(runner, configured.server.host, configured.server.port, backlog=1024)
@@ -61,10 +60,18 @@ async def serve(configured: settings.Settings) -> None:
         await stop.wait()
         await site.stop()
         runner.close_idle()
-        await _drain(app, configured.server)
+        await _drain(built, configured.server)
     finally:
         await runner.cleanup()
     log.info("stopped")
+
+
+async def sweep(configured: settings.Settings) -> None:
+    """Let abandoned uploads expire, and say how many did."""
+    log.info("swept", uploads=await app.sweep(configured, app.check(configured)))
+
+
+_COMMANDS = {"serve": serve, "sweep": sweep, None: serve}
 
 
 def _collect_garbage_from_now_on() -> None:
@@ -73,10 +80,10 @@ def _collect_garbage_from_now_on() -> None:
     gc.freeze()
 
 
-async def _drain(app: web.Application, configured: settings.Server) -> None:
-    drain = app[DRAIN]
+async def _drain(built: web.Application, configured: settings.Server) -> None:
+    drain = built[DRAIN]
     log.info("stopping", receiving=len(drain), seconds=configured.drain_timeout)
-    if late := await drain.run(configured.drain_timeout, app[INTAKE].inspector.stop):
+    if late := await drain.run(configured.drain_timeout, built[INTAKE].inspector.stop):
         log.warning("uploads interrupted", uploads=late)
         # Closing a socket with unread bytes in it resets the connection, and the answer with it.
         await asyncio.sleep(configured.linger)
@@ -100,5 +107,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, help="settings file (default: config.toml, if there is one)")
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("serve", help="run the server (the default)")
+    commands.add_parser("sweep", help="let abandoned uploads expire now; a server may be running")
     commands.add_parser("check-config", help="print the effective settings, secrets masked")
     return parser

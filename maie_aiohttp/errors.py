@@ -4,12 +4,19 @@ IntakeError
 ├── Rejected                the upload itself is refused, for good
 │   ├── Malformed           the request does not say what it means, or says it wrongly
 │   │   ├── Truncated       the body ended before its own end
-│   │   └── DigestMismatch  the bytes are not those the client declared
+│   │   ├── DigestMismatch  the bytes are not those the client declared
+│   │   └── InconsistentLength   two statements of one length differ
 │   ├── TooLarge            more bytes, parts or fields than the limits allow
 │   ├── Empty               no bytes at all
 │   ├── NotAudio            content, name or declared type is not accepted audio
 │   └── TooSlow             the client stopped sending
 ├── NotFound                no such upload
+├── Gone                    the upload was refused, or abandoned, and is remembered only by name
+├── Complete                the upload takes no more bytes
+├── OffsetMismatch          the bytes do not begin where those received end
+├── ChecksumMismatch        these bytes are broken; the same ones, sent again, may not be
+├── Locked                  another request holds the upload and does not let go
+├── Superseded              another request has taken the upload over
 ├── Damaged                 the stored bytes are no longer those that were accepted
 ├── Draining                the server is stopping
 ├── Busy                    a limited resource is taken; the same request works later
@@ -41,6 +48,10 @@ class DigestMismatch(Malformed):
     """The bytes are not those the client declared (RFC 9530)."""
 
 
+class InconsistentLength(Malformed):
+    """The length now stated, or the bytes that came, contradict the length stated before."""
+
+
 class TooLarge(Rejected):
     """More bytes, parts or fields than the limits allow."""
 
@@ -59,6 +70,35 @@ class TooSlow(Rejected):
 
 class NotFound(IntakeError):
     """No upload with this identifier."""
+
+
+class Gone(IntakeError):
+    """The upload was refused, or abandoned until it expired; nothing of it is left but the record."""
+
+
+class Complete(IntakeError):
+    """The upload has all of its bytes."""
+
+
+class OffsetMismatch(IntakeError):
+    """The bytes sent do not begin where those received end. Both in bytes."""
+
+    def __init__(self, *, expected: int, provided: int) -> None:
+        super().__init__("The upload goes on at another offset.")
+        self.expected = expected
+        self.provided = provided
+
+
+class ChecksumMismatch(IntakeError):
+    """The bytes of one request are not those its sender summed up; they do not count, and can be sent again."""
+
+
+class Locked(IntakeError):
+    """Another request holds the upload and did not let go in time."""
+
+
+class Superseded(IntakeError):
+    """A newer request has taken the upload over."""
 
 
 class Damaged(IntakeError):

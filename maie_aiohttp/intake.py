@@ -1,17 +1,16 @@
-"""The story of an upload: admitted, received under the eyes of the checks, inspected, published, recorded.
+"""The story of an upload that comes in one request: admitted, received under the eyes of the checks, inspected,
+settled.
 
 A `Delivery` is one request and has one outcome: all of its files are settled together, or nothing of them is left.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Self
 from uuid import UUID, uuid4
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -21,7 +20,9 @@ from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Busy, Empty, IntakeError, StorageFull
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.interfaces import Catalog, Store
-from maie_aiohttp.model import Declared, Metadata, Status, Upload
+from maie_aiohttp.locks import Locks
+from maie_aiohttp.model import Declared, Metadata, Status, Stored, Upload
+from maie_aiohttp.settlement import Received, Settlement
 
 log = structlog.get_logger()
 
@@ -36,29 +37,17 @@ class Rules:
     """Names from `formats.BY_NAME`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A file whose bytes are durable, and what the checks found; nobody knows of it yet."""
-
-    id: UUID
-    locator: str
-    declared: Declared
-    created_at: datetime
-    size: int
-    findings: Findings
-
-
 class Intake:
     """Takes uploads in, and takes them away again."""
 
-    def __init__(self, store: Store, catalog: Catalog, inspector: Inspector, rules: Rules) -> None:
+    def __init__(self, store: Store, catalog: Catalog, inspector: Inspector, locks: Locks, rules: Rules) -> None:
         self.store = store
         self.catalog = catalog
         self.inspector = inspector
+        self.locks = locks
         self.rules = rules
         self.receiving: dict[UUID, Progress] = {}
         """Uploads whose bytes are on their way."""
-        self._removals: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     def check(self, declared: Declared) -> None:
         """Refuse a file for its name or its declared type. Raises `NotAudio`."""
@@ -80,28 +69,44 @@ class Intake:
         """A new request; use it as an async context manager."""
         return Delivery(self)
 
+    async def inspect(self, received: Received) -> None:
+        """Have a finished file decoded where its head alone did not tell enough. Raises `NotAudio`."""
+        if received.findings.demuxer is not None:
+            file = self.store.path(self.store.locator_of(received.upload.id))
+            await self.inspector.inspect(file, received.findings.demuxer)
+
+    async def discard(self, id: UUID) -> None:
+        """Take unpublished bytes away, or a mark. If that fails, the next start does it."""
+        try:
+            await self.store.discard(self.store.locator_of(id))
+        except IntakeError as error:
+            log.warning("unfinished upload not discarded", upload=str(id), reason=str(error))
+
     async def remove(self, id: UUID) -> None:
-        """Delete an upload, durably. Once begun it runs to its end. Raises `NotFound`.
-
-        The file is taken back to `incoming/` first: whether a crash finds it with its record or without, start-up
-        then knows what was meant (see `reconcile`). Removals of one upload take turns: what one of them puts back after
-        a failure, another may just have removed.
-        """
-        await to_its_end(self._remove_in_turn(id))
-
-    async def _remove_in_turn(self, id: UUID) -> None:
-        async with self._removals.setdefault(id, asyncio.Lock()):
-            await self._remove(id)
+        """Delete an upload in any state, durably; whoever is writing it is ended first. Once begun it runs to its end.
+        Raises `NotFound` and `Locked`."""
+        await to_its_end(self._remove(id))
+        log.info("upload deleted", upload=str(id))
 
     async def _remove(self, id: UUID) -> None:
-        upload = await self.catalog.get(id)
+        async with self.locks.hold(id, _to_the_end):
+            upload = await self.catalog.get(id)
+            if upload.stored is None:
+                await self.catalog.remove(id)
+                await self.discard(id)
+            else:
+                await self._remove_stored(id, upload.stored)
+
+    async def _remove_stored(self, id: UUID, stored: Stored) -> None:
+        """The file is taken back to `incoming/` first: whether a crash finds it with its record or without, start-up
+        then knows what was meant (see `reconcile`)."""
         mark = self.store.locator_of(id)
-        await self.store.retract(mark, upload.locator)
+        await self.store.retract(mark, stored.locator)
         try:
             await self.catalog.remove(id)
         except (StorageFull, Busy):
             if await self.catalog.known([id]):
-                await self.store.publish(mark, id, formats.BY_NAME[upload.format].extension)
+                await self.store.publish(mark, id, formats.BY_NAME[stored.format].extension)
             await self.store.discard(mark)
             raise
         await self.store.discard(mark)
@@ -111,48 +116,51 @@ class Delivery:
     """The files of one request. Leaving it unsettled leaves nothing of them on disk."""
 
     def __init__(self, intake: Intake) -> None:
-        self._store = intake.store
-        self._catalog = intake.catalog
-        self._inspector = intake.inspector
-        self._rules = intake.rules
-        self._receiving = intake.receiving
+        self._intake = intake
         self._limit = SizeLimit(intake.rules.max_size)
-        self._begun: list[str] = []
-        self._decided = True
-        """Whether it is known what is stored. As long as it is not, the marks stay, for start-up."""
+        self._settlement = Settlement(intake.store, intake.catalog)
+        self._begun: list[UUID] = []
         self._received: list[Received] = []
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._decided:
-            for locator in self._begun:
-                await self._discard(locator)
+        if self._settlement.decided:
+            for id in self._begun:
+                await self._intake.discard(id)
 
     async def receive(self, declared: Declared, chunks: AsyncIterator[bytes]) -> None:
         """Take one file to its end. Raises what is wrong with it as soon as that is known."""
-        id, created_at = uuid4(), datetime.now(UTC)
-        locator = self._store.locator_of(id)
-        examination = Examination(self._rules.formats, declared.digests)
-        self._begun.append(locator)
-        progress = self._receiving[id] = Progress()
-        try:
-            watched = self._watched(chunks, progress)
-            size = await self._store.append(
-                locator, 0, watched, examination.feed, examination.finish, at_most=declared.at_most
-            )
-        finally:
-            del self._receiving[id]
-        findings = examination.findings()
-        if findings.demuxer is not None:
-            await self._inspector.inspect(self._store.path(locator), findings.demuxer)
-        self._received.append(Received(id, locator, declared, created_at, size, findings))
+        upload = _begun(declared)
+        self._begun.append(upload.id)
+        size, findings = await self._examined(upload.id, declared, chunks)
+        received = Received(upload, size, findings)
+        await self._intake.inspect(received)
+        self._received.append(received)
 
     async def settle(self, metadata: Metadata) -> Sequence[Upload]:
         """Make everything received part of the catalog; from the return on, it cannot be lost. Once begun it runs to
         its end, whatever becomes of the request."""
-        return await to_its_end(self._settle(metadata))
+        complete = [replace(one, upload=replace(one.upload, metadata=metadata)) for one in self._received]
+        return await self._settlement.settle(complete)
+
+    async def _examined(self, id: UUID, declared: Declared, chunks: AsyncIterator[bytes]) -> tuple[int, Findings]:
+        store, receiving = self._intake.store, self._intake.receiving
+        examination = Examination(self._intake.rules.formats, declared.digests)
+        progress = receiving[id] = Progress()
+        try:
+            size = await store.append(
+                store.locator_of(id),
+                0,
+                self._watched(chunks, progress),
+                examination.feed,
+                examination.finish,
+                at_most=declared.at_most,
+            )
+        finally:
+            del receiving[id]
+        return size, examination.findings()
 
     async def _watched(self, chunks: AsyncIterator[bytes], progress: Progress) -> AsyncIterator[bytes]:
         """The checks that cost nothing are asked at every chunk, before it is gathered."""
@@ -161,63 +169,18 @@ class Delivery:
             self._limit.feed(chunk)
             yield chunk
 
-    async def _discard(self, locator: str) -> None:
-        try:
-            await self._store.discard(locator)
-        except IntakeError as error:  # The next start takes it away.
-            log.warning("unfinished upload not discarded", locator=locator, reason=str(error))
 
-    async def _settle(self, metadata: Metadata) -> Sequence[Upload]:
-        self._decided = False
-        uploads = await self._publish(metadata)
-        await self._record(uploads)
-        self._decided = True
-        for upload in uploads:
-            log.info("upload stored", upload=str(upload.id), size=upload.size, format=upload.format)
-        return uploads
-
-    async def _publish(self, metadata: Metadata) -> Sequence[Upload]:
-        uploads: list[Upload] = []
-        try:
-            for received in self._received:
-                extension = received.findings.format.extension
-                published = await self._store.publish(received.locator, received.id, extension)
-                uploads.append(_upload(received, published, metadata))
-        except IntakeError:
-            await self._retract(uploads)
-            raise
-        return uploads
-
-    async def _record(self, uploads: Sequence[Upload]) -> None:
-        """Where the catalog does not say what became of the records, it is asked whether they are there."""
-        try:
-            await self._catalog.settle(uploads)
-        except (StorageFull, Busy):
-            await self._retract(uploads)
-            raise
-        except Exception:
-            if not await self._catalog.known([upload.id for upload in uploads]):
-                await self._retract(uploads)
-                raise
-
-    async def _retract(self, uploads: Sequence[Upload]) -> None:
-        for upload in uploads:
-            await self._store.retract(self._store.locator_of(upload.id), upload.locator)
-        self._decided = True
-
-
-def _upload(received: Received, locator: str, metadata: Metadata) -> Upload:
+def _begun(declared: Declared) -> Upload:
     return Upload(
-        id=received.id,
-        status=Status.STORED,
-        filename=received.declared.filename,
-        size=received.size,
-        offset=received.size,
-        media_type=received.findings.format.media_type,
-        format=received.findings.format.name,
-        sha256=received.findings.sha256,
-        locator=locator,
-        created_at=received.created_at,
-        stored_at=datetime.now(UTC),
-        metadata=metadata,
+        id=uuid4(),
+        status=Status.RECEIVING,
+        filename=declared.filename,
+        size=None,
+        offset=0,
+        created_at=datetime.now(UTC),
+        metadata={},
     )
+
+
+def _to_the_end(_: IntakeError) -> None:
+    """A deletion cannot be interrupted; whoever asks for that waits."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -35,8 +36,16 @@ Conclude = Callable[[Content], None]
 """Sees an upload once more when it is complete; may raise `errors.Rejected`."""
 
 
+Advance = Callable[[int], Awaitable[None]]
+"""Hears the offset up to which an upload is durable."""
+
+
 def nothing(_: Content) -> None:
     """The conclusion from bytes that are not the last."""
+
+
+async def unheard(_: int) -> None:
+    """Nobody waits for offsets."""
 
 
 class Store(Protocol):
@@ -58,6 +67,15 @@ class Store(Protocol):
         """Where the bytes of this upload stand until they are published; there need not be any yet."""
         ...
 
+    async def begin(self, locator: str) -> None:
+        """Make the place for bytes that will come in several appends: a durable one, still empty."""
+        ...
+
+    async def replay(self, locator: str, stop: int, observe: Observe) -> None:
+        """Show `observe` the bytes before `stop` once more, in a worker thread, and with turns for other uploads.
+        Raises `errors.Damaged` if there are fewer, and what `observe` raises."""
+        ...
+
     async def append(
         self,
         locator: str,
@@ -66,12 +84,14 @@ class Store(Protocol):
         observe: Observe,
         conclude: Conclude = nothing,
         *,
+        advance: Advance = unheard,
         at_most: int | None = None,
     ) -> int:
         """Pull `chunks` to the end, show them to `observe` in a worker thread, and write them from `offset` on, over
         whatever stood behind it; at the end, and before anything is flushed, call `conclude` there. Returns the new
-        size in bytes, which is durable. `at_most`, if known, is the number of bytes that can come at all. What
-        `chunks`, `observe` or `conclude` raise passes through; nothing is promised of the bytes then."""
+        size in bytes, which is durable. On the way, `advance` hears what is durable already, and is waited for;
+        `at_most`, if known, is the number of bytes that can come at all. What `chunks`, `observe` or `conclude` raise
+        passes through; of the bytes behind the last `advance` nothing is promised then."""
         ...
 
     async def publish(self, locator: str, id: UUID, extension: str) -> str:
@@ -127,8 +147,17 @@ class Catalog(Protocol):
         """Raise what a record would meet now, if it would fail: after a failure, by trying to write."""
         ...
 
+    async def create(self, upload: Upload) -> None:
+        """Record an upload that is still receiving."""
+        ...
+
+    async def advance(self, upload: Upload) -> None:
+        """Record how far an upload came that is still receiving: offset, size and expiry."""
+        ...
+
     async def settle(self, uploads: Sequence[Upload]) -> None:
-        """Record stored uploads and one outbox entry for each: all of them, or none."""
+        """Record stored uploads and one outbox entry for each: all of them, or none. Those with terms have a record
+        already, which this one replaces. Raises `errors.NotFound` if such a one is not receiving any more."""
         ...
 
     async def get(self, id: UUID) -> Upload:
@@ -136,15 +165,22 @@ class Catalog(Protocol):
         ...
 
     async def list(self, limit: int, *, status: Status | None, after: Position | None) -> Sequence[Upload]:
-        """At most `limit` uploads, newest first, behind `after`."""
+        """At most `limit` uploads, newest first, behind `after`; partial ones are left out."""
+        ...
+
+    async def overdue(self, moment: datetime, limit: int) -> Sequence[Upload]:
+        """Up to `limit` uploads that were to expire by `moment`, the oldest first."""
         ...
 
     async def known(self, ids: Collection[UUID]) -> frozenset[UUID]:
-        """Those of `ids` that have a record."""
+        """Those of `ids` that are recorded as stored, damaged ones included."""
         ...
 
-    async def move(self, id: UUID, status: Status) -> None:
-        """Change the status, if `model.TRANSITIONS` allows it from where it stands; otherwise leave it."""
+    async def move(
+        self, id: UUID, status: Status, *, reason: str | None = None, expires_at: datetime | None = None
+    ) -> None:
+        """Change the status, and what goes with it, if `model.TRANSITIONS` allows it from where it stands; otherwise
+        leave it."""
         ...
 
     async def remove(self, id: UUID) -> None:

@@ -16,6 +16,7 @@ from maie_aiohttp.problems import INTERNAL, answer, http_answer, problem, sent_p
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 REQUEST_ID = "X-Request-ID"
+TUS = "Tus-Resumable"
 _ID = web.RequestKey("id", str)
 _BEGUN = web.RequestKey("begun", bool)
 
@@ -52,9 +53,11 @@ async def report(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """On every response: the request's id, and no word on what serves it."""
+    """On every response: the request's id, the version of tus to who speaks it, and no word on what serves it."""
     request[_BEGUN] = True
     response.headers[REQUEST_ID] = _identity(request)
+    if TUS in request.headers:
+        response.headers[TUS] = "1.0.0"
     response.headers.popall("Server", None)
 
 

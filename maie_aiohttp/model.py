@@ -35,7 +35,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
     }
 )
 """What each state may become. A form or raw upload enters the catalog as `stored`: its bytes came in one request,
-so nobody could have asked about it before."""
+so nobody could have asked about it before. A resumable one enters as `receiving`."""
 
 
 def sources(status: Status) -> frozenset[Status]:
@@ -57,25 +57,55 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    """One row of the catalog."""
+class Terms:
+    """What was agreed with the client of a resumable upload when it began."""
 
-    id: UUID
-    status: Status
-    filename: str | None
+    media_type: str | None = None
+    """As declared."""
+    digests: Mapping[str, bytes] = field(default_factory=dict)
+    """By `hashlib` name: what the whole file must hash to."""
+    echo: Mapping[str, str] = field(default_factory=dict)
+    """Header fields of the creation that its protocol wants back byte for byte."""
+    partial: bool = False
+    """Whether it is a piece for a later concatenation, and never a recording of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is known of a recording once it cannot be lost."""
+
     size: int
     """Bytes."""
-    offset: int
-    """Bytes known to be durable."""
     media_type: str
     format: str
     sha256: str
     """Hexadecimal."""
     locator: str
     """Where the store keeps the bytes; a name only the store understands."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One row of the catalog."""
+
+    id: UUID
+    status: Status
+    filename: str | None
+    size: int | None
+    """Bytes; None while nobody has said how long the upload will be."""
+    offset: int
+    """Bytes known to be durable."""
     created_at: datetime
-    stored_at: datetime | None
     metadata: Metadata
+    stored: Stored | None = None
+    """From the moment it is stored."""
+    terms: Terms | None = None
+    """Of a resumable upload."""
+    expires_at: datetime | None = None
+    """When this state ends by itself: an upload nobody continues expires, a refusal is forgotten."""
+    reason: str | None = None
+    """Why it was refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import structlog
 from aiohttp import web
@@ -19,6 +20,8 @@ class Kind:
     status: int
     slug: str
     headers: Mapping[str, str] | None = None
+    registered: str = ""
+    """The name in IANA's registry of problem types (RFC 9457, section 4.2), if it stands there."""
 
     @property
     def title(self) -> str:
@@ -28,25 +31,33 @@ class Kind:
     @property
     def type(self) -> str:
         """The problem's `type`: a name that stays the same."""
-        return f"urn:maie:problem:{self.slug}"
+        return f"{REGISTRY}#{self.registered}" if self.registered else f"urn:maie:problem:{self.slug}"
+
+
+REGISTRY = "https://iana.org/assignments/http-problem-types"
 
 
 TITLES: Mapping[int, str] = {
     400: "Bad Request",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     408: "Request Timeout",
+    409: "Conflict",
+    410: "Gone",
     412: "Precondition Failed",
     413: "Content Too Large",
     415: "Unsupported Media Type",
     416: "Range Not Satisfiable",
     417: "Expectation Failed",
     422: "Unprocessable Content",
+    423: "Locked",
+    460: "Checksum Mismatch",
     500: "Internal Server Error",
     503: "Service Unavailable",
     507: "Insufficient Storage",
 }
-"""As RFC 9110 and RFC 4918 have them; Python's names for these differ from version to version."""
+"""As RFC 9110, RFC 4918 and tus 1.0.0 have them; Python's names for these differ from version to version."""
 
 KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.IntakeError: Kind(500, "internal"),
@@ -54,11 +65,18 @@ KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.Malformed: Kind(400, "malformed"),
     errors.Truncated: Kind(400, "truncated"),
     errors.DigestMismatch: Kind(400, "digest-mismatch"),
+    errors.InconsistentLength: Kind(400, "inconsistent-length", registered="inconsistent-upload-length"),
     errors.TooLarge: Kind(413, "too-large"),
     errors.Empty: Kind(422, "empty"),
     errors.NotAudio: Kind(415, "not-audio"),
     errors.TooSlow: Kind(408, "too-slow"),
     errors.NotFound: Kind(404, "not-found"),
+    errors.Gone: Kind(410, "gone"),
+    errors.Complete: Kind(403, "complete"),
+    errors.OffsetMismatch: Kind(409, "offset-mismatch", registered="mismatching-upload-offset"),
+    errors.ChecksumMismatch: Kind(460, "checksum-mismatch"),
+    errors.Locked: Kind(423, "locked", {"Retry-After": "1"}),
+    errors.Superseded: Kind(409, "superseded"),
     errors.Damaged: Kind(500, "damaged"),
     errors.Draining: Kind(503, "draining", {"Retry-After": "5"}),
     errors.Busy: Kind(503, "busy", {"Retry-After": "1"}),
@@ -89,6 +107,8 @@ def answer(request: web.BaseRequest, error: errors.IntakeError) -> web.Response:
     kind = KINDS[type(error)]
     line = log.error if kind.status == INTERNAL.status else log.info
     line("request refused", method=request.method, path=sent_path(request), status=kind.status, reason=str(error))
+    if isinstance(error, errors.OffsetMismatch):
+        return _offset_mismatch(request, kind, error)
     return problem(request, kind, str(error))
 
 
@@ -104,14 +124,24 @@ def http_answer(request: web.BaseRequest, status: int, headers: Mapping[str, str
     return problem(request, kind, f"{kind.title}.")
 
 
-def problem(request: web.BaseRequest, kind: Kind, detail: str) -> web.Response:
-    """A problem document. The connection ends with it if the request's body was not read: what follows in the socket
-    is not the next request."""
+def _offset_mismatch(request: web.BaseRequest, kind: Kind, error: errors.OffsetMismatch) -> web.Response:
+    """Tells where the upload goes on, in the words of both resumable protocols."""
+    fields = {"Upload-Offset": str(error.expected), "Upload-Complete": "?0"}
+    members = {"expected-offset": error.expected, "provided-offset": error.provided}
+    return problem(request, replace(kind, headers=fields), str(error), members)
+
+
+def problem(
+    request: web.BaseRequest, kind: Kind, detail: str, members: Mapping[str, object] = MappingProxyType({})
+) -> web.Response:
+    """A problem document, with further `members` where its type has some. The connection ends with it if the request's
+    body was not read: what follows in the socket is not the next request."""
     document = {
         "type": kind.type,
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
+        **members,
     }
     response = web.Response(
         status=kind.status,

@@ -2,11 +2,14 @@
 
 A mark below `incoming/` says that an upload was under way. What its record and its published file say decides:
 
-    record   published   what happened                       what is done
-    no       no          killed while receiving              the bytes are discarded
-    no       yes         killed between publish and record   published bytes go to `orphans/`
-    yes      yes         killed before the mark was removed  the mark is removed
-    yes      no          killed while deleting               published again: the deletion was not acknowledged
+    record      published   what happened                       what is done
+    none        no          killed while receiving              the bytes are discarded
+    none        yes         killed between publish and record   published bytes go to `orphans/`
+    stored      yes         killed before the mark was removed  the mark is removed
+    stored      no          killed while deleting               published again: the deletion was not acknowledged
+    receiving   no          nothing: it can go on               nothing
+    receiving   yes         killed between publish and record   published bytes are taken back: it can go on
+    ended       no          killed after it was ended           the bytes are discarded
 
 A mark with which that cannot be done, such as a folder of that name, is left alone.
 """
@@ -93,12 +96,17 @@ async def _record(catalog: Catalog, id: UUID) -> Upload | None:
 
 async def _recover(store: Store, id: UUID, upload: Upload | None) -> None:
     mark, published = store.locator_of(id), await store.published(id)
-    if upload is not None and published is None:
-        await store.publish(mark, id, BY_NAME[upload.format].extension)
-    if upload is None and published is not None:
-        await store.quarantine(published)
-    await store.discard(mark)
-    if upload is None:
+    if upload is not None and upload.stored is not None:
+        if published is None:
+            await store.publish(mark, id, BY_NAME[upload.stored.format].extension)
+        await store.discard(mark)
+    elif upload is not None and upload.status is Status.RECEIVING:
+        if published is not None:
+            await store.retract(mark, published)
+    else:
+        if published is not None:
+            await store.quarantine(published)
+        await store.discard(mark)
         log.warning("unfinished upload discarded", upload=str(id), orphan=published is not None)
 
 
@@ -123,20 +131,22 @@ async def _next_page(catalog: Catalog, status: Status, after: Position | None) -
 
 async def _looks_damaged(store: Store, upload: Upload) -> bool:
     """Whether the file is not what the record says; if it is below `incoming/`, it is just being deleted."""
-    if await store.size(upload.locator) == upload.size:
+    stored = upload.stored
+    if stored is None or await store.size(stored.locator) == stored.size:
         return False
     return await store.size(store.locator_of(upload.id)) is None
 
 
 async def _is_whole(store: Store, upload: Upload) -> bool:
     """Whether the file is, byte for byte, what the record says."""
-    if await store.size(upload.locator) != upload.size:
+    stored = upload.stored
+    if stored is None or await store.size(stored.locator) != stored.size:
         return False
     digest = hashlib.sha256()
-    async with aclosing(store.read(upload.locator, 0, upload.size)) as pieces:
+    async with aclosing(store.read(stored.locator, 0, stored.size)) as pieces:
         async for piece in pieces:
             await asyncio.to_thread(digest.update, piece)
-    return digest.hexdigest() == upload.sha256
+    return digest.hexdigest() == stored.sha256
 
 
 async def _audit_files(store: Store, catalog: Catalog) -> None:

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from maie_aiohttp.model import Metadata, Upload
 
 COLLECTION = "/v1/uploads"
 
 
-def location(upload: Upload) -> str:
-    """The path of an upload's record."""
-    return f"{COLLECTION}/{upload.id}"
+def path(id: UUID) -> str:
+    """Of an upload's record."""
+    return f"{COLLECTION}/{id}"
 
 
-def as_json(upload: Upload) -> dict[str, object]:
-    """The record, ready for `json.dumps`."""
-    here = location(upload)
+def as_json(upload: Upload, root: str) -> dict[str, object]:
+    """The record, ready for `json.dumps`; `root` is what stands before the path in its links."""
+    here, stored = root + path(upload.id), upload.stored
     return {
         "id": str(upload.id),
         "status": upload.status.value,
         "filename": upload.filename,
         "size": upload.size,
         "offset": upload.offset,
-        "media_type": upload.media_type,
-        "format": upload.format,
-        "sha256": upload.sha256,
+        "media_type": stored and stored.media_type,
+        "format": stored and stored.format,
+        "sha256": stored and stored.sha256,
         "created_at": _moment(upload.created_at),
-        "stored_at": upload.stored_at and _moment(upload.stored_at),
+        "stored_at": stored and _moment(stored.at),
+        "expires_at": upload.expires_at and _moment(upload.expires_at),
+        "reason": upload.reason,
         "metadata": _metadata(upload.metadata),
         "links": {"self": here, "content": f"{here}/content"},
     }

@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 import tomllib
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,6 +34,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from maie_aiohttp.addresses import origin, web_address
 from maie_aiohttp.units import GIB, KIB, MIB, SIZES, Duration, Ratio, Size, within
 
 if TYPE_CHECKING:
@@ -74,6 +76,26 @@ def _has_scheme(url: str) -> str:
     return url
 
 
+def _public_url(url: str) -> str:
+    address = web_address(url)
+    if address is None:
+        raise ValueError('give a URL without query, such as "https://audio.example.org" or "https://example.org/audio"')
+    return address
+
+
+def _origin(text: str) -> str:
+    if text != "*" and origin(text) != text:
+        raise ValueError('give an origin as browsers send it, such as "https://app.example.org", or "*"')
+    return text
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(str(value).strip())
+    except ValueError:
+        raise ValueError('give an address or a network, such as "127.0.0.1" or "10.0.0.0/8"') from None
+
+
 def _printable(path: Path) -> Path:
     if not str(path).isprintable():  # control characters, NUL, and bytes that are not UTF-8
         raise ValueError("must be printable text")
@@ -88,6 +110,9 @@ def _masked(url: str) -> str:
 
 Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, pattern="^[a-z0-9]+$")]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Origin = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_origin)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Url = Annotated[str, AfterValidator(_has_scheme), PlainSerializer(_masked, when_used="json")]
 
 
@@ -100,9 +125,18 @@ class Server(_Group):
 
     host: str = "127.0.0.1"
     port: Count = Field(default=8080, le=65535)
+    public_url: PublicUrl | None = None
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_split)] = ()
     drain_timeout: Duration = 30.0
     keepalive_timeout: Duration = 20.0
     linger: Duration = 3.0
+
+
+class Cors(_Group):
+    """Which pages of other origins may use the server."""
+
+    origins: Annotated[tuple[Origin, ...], BeforeValidator(_split)] = ()
+    max_age: Duration = 7_200.0
 
 
 class Limits(_Group):
@@ -114,6 +148,13 @@ class Limits(_Group):
     max_fields: Count = 32
     max_fields_size: Size = 16 * KIB
     idle_timeout: Duration = Field(default=30.0, gt=0)
+
+
+class Resumable(_Group):
+    """Uploads that go on in another request."""
+
+    lifetime: Duration = Field(default=86_400.0, gt=0)
+    sweep_interval: Duration = Field(default=600.0, gt=0)
 
 
 class Storage(_Group):
@@ -167,7 +208,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", case_sensitive=True)
 
     server: Server = Server()
+    cors: Cors = Cors()
     limits: Limits = Limits()
+    resumable: Resumable = Resumable()
     storage: Storage = Storage()
     catalog: Catalog = Catalog()
     audio: Audio = Audio()

@@ -17,7 +17,8 @@ import pytest
 
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.interfaces import Chunk
-from maie_aiohttp.model import Status, Upload
+from maie_aiohttp.locks import Locks
+from maie_aiohttp.model import Status, Stored, Upload
 from maie_aiohttp.stores.blocks import BlockBudget
 from maie_aiohttp.stores.disk import DiskStore
 from maie_aiohttp.stores.folder import DataFolder
@@ -62,15 +63,38 @@ def upload(id: UUID | None = None, *, age: float = 0, **changes: object) -> Uplo
         "filename": "speech.wav",
         "size": 5,
         "offset": 5,
+        "created_at": created_at,
+        "metadata": {"speaker": "Ada", "tag": ("one", "two")},
+        "stored": stored(id, at=created_at),
+    }
+    return Upload(**{**values, **changes})  # type: ignore[arg-type]  # the names above are those of the fields
+
+
+def stored(id: UUID, **changes: object) -> Stored:
+    """What a record says of five stored bytes."""
+    values: dict[str, object] = {
+        "size": 5,
         "media_type": "audio/wav",
         "format": "wav",
         "sha256": "ab" * 32,
         "locator": f"audio/{id.hex[:2]}/{id}.wav",
-        "created_at": created_at,
-        "stored_at": created_at,
-        "metadata": {"speaker": "Ada", "tag": ("one", "two")},
+        "at": NOON,
     }
-    return Upload(**{**values, **changes})  # type: ignore[arg-type]  # the names above are those of the fields
+    return Stored(**{**values, **changes})  # type: ignore[arg-type]  # the names above are those of the fields
+
+
+@contextmanager
+def upload_locks(root: Path) -> Iterator[Locks]:
+    """Locks in the folder `root`."""
+    locks = Locks(root / "locks")
+    yield locks
+    locks.close()
+
+
+def stored_part(upload: Upload) -> Stored:
+    """What the record of a stored upload says of its bytes."""
+    assert upload.stored is not None
+    return upload.stored
 
 
 async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:

@@ -50,6 +50,8 @@ from tests.layers import (
     query,
     small,
     sql_catalog,
+    stored_part,
+    upload_locks,
 )
 
 WAV = b"".join(audio.long_wav(38_000))
@@ -74,8 +76,8 @@ async def catalog(catalog_path: Path) -> AsyncIterator[SqlCatalog]:
 async def intake(folder: Path, catalog: SqlCatalog) -> AsyncIterator[Intake]:
     """An intake of at most 1 MiB a request, on a real disk and a real catalog."""
     inspector = Inspector(workers=1, timeout=60, memory=256 * MIB)
-    with disk_store(folder) as store:
-        yield Intake(store, catalog, inspector, Rules(MIB, CORE))
+    with disk_store(folder) as store, upload_locks(folder) as locks:
+        yield Intake(store, catalog, inspector, locks, Rules(MIB, CORE))
     await inspector.stop()
 
 
@@ -102,19 +104,19 @@ async def nothing_left(intake: Intake, folder: Path) -> bool:
 async def consistent(intake: Intake, folder: Path) -> None:
     """Every record has its file, every file its record, and nothing is on its way."""
     found = await everything(intake)
-    assert files(folder) == sorted(upload.locator for upload in found)
-    for upload in found:
-        assert hashlib.sha256((folder / upload.locator).read_bytes()).hexdigest() == upload.sha256
+    assert files(folder) == sorted(stored_part(upload).locator for upload in found)
+    for stored in map(stored_part, found):
+        assert hashlib.sha256((folder / stored.locator).read_bytes()).hexdigest() == stored.sha256
 
 
 async def test_all_files_of_a_request_are_stored_together(intake: Intake, folder: Path, catalog_path: Path) -> None:
     first, second = await deliver(intake, WAV, WAV + b"\0\0")
-    assert first.sha256 == hashlib.sha256(WAV).hexdigest()
+    stored = stored_part(first)
+    assert stored.sha256 == hashlib.sha256(WAV).hexdigest()
     assert (first.size, second.size, second.offset) == (len(WAV), len(WAV) + 2, len(WAV) + 2)
-    assert (first.filename, first.format, first.media_type) == ("speech.wav", "wav", "audio/wav")
+    assert (first.filename, stored.format, stored.media_type) == ("speech.wav", "wav", "audio/wav")
     assert first.status is Status.STORED
-    assert first.stored_at is not None
-    assert first.created_at <= first.stored_at
+    assert first.created_at <= stored.at
     assert first.metadata == {"speaker": "Ada"}
     assert await everything(intake) == [second, first]
     await consistent(intake, folder)
@@ -123,7 +125,7 @@ async def test_all_files_of_a_request_are_stored_together(intake: Intake, folder
 
 async def test_what_the_head_cannot_prove_is_decoded(intake: Intake, folder: Path) -> None:
     (stored,) = await deliver(intake, audio.sample("mp3").content)
-    assert stored.locator.endswith(".mp3")
+    assert stored_part(stored).locator.endswith(".mp3")
     silence = audio.sample("mp3").content[:100]
     with pytest.raises(NotAudio):
         await deliver(intake, WAV, silence)
@@ -380,7 +382,7 @@ async def test_deleted_while_it_is_read(intake: Intake, folder: Path) -> None:
     outcomes: set[object] = set()
     for number in range(100):
         (stored,) = await deliver(intake, WAV)
-        reading = asyncio.create_task(content(store, stored.locator))
+        reading = asyncio.create_task(content(store, stored_part(stored).locator))
         for _ in range(number % 10):
             await asyncio.sleep(0)
         await intake.remove(stored.id)
@@ -439,8 +441,8 @@ async def deliver_one(root: Path) -> None:
     """The program for the test below."""
     inspector = Inspector(workers=1, timeout=60, memory=256 * MIB)
     async with sql_catalog(root.with_name("catalog.sqlite")) as catalog:
-        with disk_store(root) as store:
-            (stored,) = await deliver(Intake(store, catalog, inspector, Rules(MIB, CORE)), WAV)
+        with disk_store(root) as store, upload_locks(root) as locks:
+            (stored,) = await deliver(Intake(store, catalog, inspector, locks, Rules(MIB, CORE)), WAV)
             sys.stdout.write(f"{stored.id}\n")
 
 
@@ -459,7 +461,7 @@ def test_what_is_stored_is_stored_though_its_mark_cannot_be_removed(folder: Path
     id = UUID(done.stdout.split()[-1])
     assert files(folder) == [f"audio/{id.hex[:2]}/{id}.wav", f"incoming/{id}.part"]
     stored = asyncio.run(recover_one(folder, id))
-    assert files(folder) == [stored.locator]
+    assert files(folder) == [stored_part(stored).locator]
 
 
 if __name__ == "__main__":

@@ -43,9 +43,10 @@ def test_the_table_is_fit_for_clients() -> None:
     slugs = [kind.slug for kind in problems.KINDS.values()]
     assert len(set(slugs)) == len(slugs)
     for kind in problems.KINDS.values():
-        assert HTTPStatus(kind.status) >= HTTPStatus.BAD_REQUEST
-        assert re.fullmatch(r"urn:maie:problem:[a-z-]+", kind.type)
-        assert (kind.status == 503) == ("Retry-After" in (kind.headers or {}))
+        assert kind.status in {*HTTPStatus, 460}
+        assert kind.status >= 400
+        assert re.fullmatch(r"(urn:maie:problem:|https://iana.org/assignments/http-problem-types#)[a-z-]+", kind.type)
+        assert (kind.status in (423, 503)) == ("Retry-After" in (kind.headers or {}))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def assert_is_problem(answer: Answer) -> None:
 
 async def test_a_method_is_refused_with_those_that_work(client: Client) -> None:
     async with client.put(COLLECTION) as answer:
-        assert answer.headers["Allow"] == "GET, HEAD, POST"
+        assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
 
 
 async def test_a_client_that_leaves_its_download_is_no_error(client: Client, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,16 +16,29 @@ from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.errors import Busy, StorageFailed
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.intake import Intake, Rules
+from maie_aiohttp.locks import Locks
 from maie_aiohttp.model import Status, Upload
 from maie_aiohttp.reconcile import audit, confirm_damage, recover
 from maie_aiohttp.stores import disk as disk_module
 from maie_aiohttp.stores.disk import DiskStore
 from tests.conftest import files
-from tests.layers import disk_store, impatient, locked, pieces, query, sql_catalog, unconcerned, upload
+from tests.layers import (
+    disk_store,
+    impatient,
+    locked,
+    pieces,
+    query,
+    sql_catalog,
+    stored,
+    stored_part,
+    unconcerned,
+    upload,
+)
 
 ID = UUID("abcdef00-0000-4000-8000-000000000001")
 CONTENT = b"hello"
-RECORD = upload(ID, size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+RECORD = upload(ID, stored=stored(ID, sha256=SHA256))
 MARK, PUBLISHED, ORPHAN = f"incoming/{ID}.part", f"audio/ab/{ID}.wav", f"orphans/{ID}.wav"
 
 
@@ -45,7 +58,7 @@ class Layers:
 
     async def record(self, id: UUID = ID) -> None:
         await self.publish(id)
-        await self.catalog.settle([upload(id, size=len(CONTENT), sha256=RECORD.sha256)])
+        await self.catalog.settle([upload(id, stored=stored(id, sha256=SHA256))])
 
     async def complete(self, id: UUID = ID) -> None:
         await self.record(id)
@@ -148,9 +161,9 @@ async def test_many_at_once(layers: Layers, folder: Path) -> None:
         await steps[number % 4](id)
     left, records = await recovered(layers, folder)
     orphans = [f"orphans/{id}.wav" for id in ids[1::4]]
-    stored = [f"audio/{id.hex[:2]}/{id}.wav" for number, id in enumerate(ids) if number % 4 > 1]
-    assert left == sorted(orphans + stored)
-    assert sorted(record.locator for record in records) == sorted(stored)
+    kept = [f"audio/{id.hex[:2]}/{id}.wav" for number, id in enumerate(ids) if number % 4 > 1]
+    assert left == sorted(orphans + kept)
+    assert sorted(stored_part(record).locator for record in records) == sorted(kept)
 
 
 async def status(layers: Layers) -> Status:
@@ -227,7 +240,8 @@ async def test_what_is_deleted_is_not_damaged(layers: Layers, folder: Path) -> N
 
 
 async def test_a_deletion_undone_meanwhile_is_not_damage(layers: Layers, folder: Path) -> None:
-    intake = Intake(layers.store, layers.catalog, Inspector(workers=1, timeout=1, memory=1), Rules(1, frozenset()))
+    inspector = Inspector(workers=1, timeout=1, memory=1)
+    intake = Intake(layers.store, layers.catalog, inspector, Locks(folder / "locks"), Rules(1, frozenset()))
     await layers.complete()
     await impatient(layers.catalog)
     with locked(folder.with_name("catalog.sqlite")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -179,7 +180,7 @@ def test_any_text_is_a_quantity_or_refused(written: str) -> None:
             "[limits]\nmax_sise = 1\n",
             "limits.max_sise (from config.toml): unknown key; [limits] has max_size, ",
         ),
-        ("[limit]\nmax_size = 1\n", "limit (from config.toml): unknown group; there are server, limits, "),
+        ("[limit]\nmax_size = 1\n", "limit (from config.toml): unknown group; there are server, cors, limits, "),
         ("[Limits]\n", "Limits (from config.toml): unknown group; "),
         ("limits = 3\n", "limits (from config.toml): is a group; write its keys below a line [limits]"),
         ('[server]\nport = "web"\n', "server.port (from config.toml): should be a valid integer"),
@@ -208,6 +209,14 @@ def test_any_text_is_a_quantity_or_refused(written: str) -> None:
         ),
         ('[storage]\nfolder = "a\\u0000b"\n', "storage.folder (from config.toml): must be printable text"),
         ('[catalog]\nurl = "maie:secret@host/db"\n', "catalog.url (from config.toml): give a URL, such as "),
+        (
+            '[server]\ntrusted_proxies = ["10.0.0.1/8"]\n',
+            "server.trusted_proxies (from config.toml): give an address or a network, such as ",
+        ),
+        ("[server]\ntrusted_proxies = [true]\n", "server.trusted_proxies (from config.toml): give an address or a "),
+        ('[cors]\nmax_age = "2 days"\n', "cors.max_age (from config.toml): give a unit, such as "),
+        ('[resumable]\nlifetime = "0 h"\n', "resumable.lifetime (from config.toml): should be greater than 0"),
+        ('[resumable]\nsweep_interval = "0 s"\n', "resumable.sweep_interval (from config.toml): should be greater"),
     ],
 )
 def test_mistake_in_the_file_names_the_key(text: str, line: str) -> None:
@@ -294,12 +303,102 @@ def test_log_level_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().log.level == "warning"
 
 
+def test_proxies_and_origins_in_one_variable_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    write('[server]\ntrusted_proxies = ["::1", "10.0.0.0/8"]\n[cors]\norigins = "*"\n')
+    assert load().server.trusted_proxies == (ip_network("::1/128"), ip_network("10.0.0.0/8"))
+    assert load().cors.origins == ("*",)
+    monkeypatch.setenv("MAIE_SERVER__TRUSTED_PROXIES", "127.0.0.1, fd00::/8")
+    monkeypatch.setenv("MAIE_CORS__ORIGINS", "https://a.example, http://localhost:3000")
+    assert load().server.trusted_proxies == (ip_network("127.0.0.1/32"), ip_network("fd00::/8"))
+    assert load().cors.origins == ("https://a.example", "http://localhost:3000")
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("https://audio.example.org", "https://audio.example.org"),
+        ("https://audio.example.org/", "https://audio.example.org"),
+        ("HTTPS://Audio.example.org:443/Audio/v2/", "https://audio.example.org/Audio/v2"),
+        ("http://[::1]:8080/a", "http://[::1]:8080/a"),
+        ("http://maie_web:80", "http://maie_web"),
+    ],
+)
+def test_public_url(written: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIE_SERVER__PUBLIC_URL", written)
+    assert load().server.public_url == address
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "audio.example.org",
+        "/audio",
+        "//example.org",
+        "ftp://example.org",
+        "https://",
+        "https:///audio",
+        "https://example.org?x=1",
+        "https://example.org/#top",
+        "https://ada@example.org",
+        "https://example.org//audio",
+        "https://example.org/a/../b",
+        "https://example.org:65536",
+        "https://[:::]",
+        "https://tonträger.example",
+    ],
+)
+def test_public_url_is_an_address_of_the_web(written: str) -> None:
+    write(f'[server]\npublic_url = "{written}"\n')
+    (line,) = problems()
+    assert line.startswith("server.public_url (from config.toml): give a URL without query, such as ")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://app.example.org",
+        "http://localhost:3000",
+        "http://[::1]:3000",
+        "capacitor://localhost",
+        "http://10.0.0.1",
+    ],
+)
+def test_origins(origin: str) -> None:
+    write(f'[cors]\norigins = ["{origin}"]\n')
+    assert load().cors.origins == (origin,)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "app.example.org",
+        "https://app.example.org/",
+        "https://app.example.org/app",
+        "https://app.example.org:443",
+        "https://App.example.org",
+        "https://*.example.org",
+        "https://",
+        "null",
+        "",
+    ],
+)
+def test_origin_that_no_browser_would_send_is_refused(origin: str) -> None:
+    write(f'[cors]\norigins = ["https://right.example", "{origin}"]\n')
+    (line,) = problems()
+    assert line.startswith("cors.origins (from config.toml): give an origin as browsers send it, such as ")
+
+
 # The effective configuration
 
 
 def test_rendered_settings_read_back() -> None:
     write(
-        '[server]\nlinger = "1500ms"\n[storage]\nfolder = "Ton \\"ä\\\\"\nreserve_ratio = "0.25 %"\n'
+        '[server]\nlinger = "1500ms"\npublic_url = "https://example.org/"\ntrusted_proxies = ["::1", "10.0.0.0/8"]\n'
+        '[cors]\norigins = ["*"]\n[resumable]\nlifetime = "72 h"\n'
+        '[storage]\nfolder = "Ton \\"ä\\\\"\nreserve_ratio = "0.25 %"\n'
         '[audio]\nextra_formats = ["dts"]\n[catalog]\nurl = "sqlite+aiosqlite:///x\\u007f.sqlite"\n'
     )
     settings = load()

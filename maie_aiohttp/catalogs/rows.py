@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import RowMapping
 
-from maie_aiohttp.model import Metadata, Status, Upload
+from maie_aiohttp.model import Metadata, Status, Stored, Terms, Upload
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -25,44 +26,76 @@ def from_microseconds(number: int) -> datetime:
 
 def upload_row(upload: Upload) -> dict[str, object]:
     """The columns of `schema.uploads`."""
+    stored = upload.stored
     return {
         "id": upload.id,
         "status": upload.status.value,
         "filename": upload.filename,
         "size": upload.size,
         "offset": upload.offset,
-        "media_type": upload.media_type,
-        "format": upload.format,
-        "sha256": upload.sha256,
-        "locator": upload.locator,
         "created_at": to_microseconds(upload.created_at),
-        "stored_at": None if upload.stored_at is None else to_microseconds(upload.stored_at),
         "metadata": dict(upload.metadata),
+        "media_type": stored and stored.media_type,
+        "format": stored and stored.format,
+        "sha256": stored and stored.sha256,
+        "locator": stored and stored.locator,
+        "stored_at": stored and to_microseconds(stored.at),
+        "terms": upload.terms and _terms_column(upload.terms),
+        "partial": upload.terms is not None and upload.terms.partial,
+        "expires_at": upload.expires_at and to_microseconds(upload.expires_at),
+        "reason": upload.reason,
     }
 
 
 def outbox_row(upload: Upload) -> dict[str, object]:
     """The columns of `schema.outbox` that announce a stored upload."""
-    moment = upload.stored_at or upload.created_at
+    moment = upload.stored.at if upload.stored else upload.created_at
     return {"upload_id": upload.id, "event": "upload.stored", "created_at": to_microseconds(moment)}
 
 
 def to_upload(columns: RowMapping) -> Upload:
     """A row of `schema.uploads` as a value."""
-    stored_at = columns["stored_at"]
+    expires_at = columns["expires_at"]
     return Upload(
         id=columns["id"],
         status=Status(columns["status"]),
         filename=columns["filename"],
         size=columns["size"],
         offset=columns["offset"],
+        created_at=from_microseconds(columns["created_at"]),
+        metadata=_metadata(columns["metadata"]),
+        stored=None if columns["locator"] is None else _stored(columns),
+        terms=None if columns["terms"] is None else _terms(columns["terms"], partial=columns["partial"]),
+        expires_at=None if expires_at is None else from_microseconds(expires_at),
+        reason=columns["reason"],
+    )
+
+
+def _stored(columns: RowMapping) -> Stored:
+    return Stored(
+        size=columns["size"],
         media_type=columns["media_type"],
         format=columns["format"],
         sha256=columns["sha256"],
         locator=columns["locator"],
-        created_at=from_microseconds(columns["created_at"]),
-        stored_at=None if stored_at is None else from_microseconds(stored_at),
-        metadata=_metadata(columns["metadata"]),
+        at=from_microseconds(columns["stored_at"]),
+    )
+
+
+def _terms_column(terms: Terms) -> dict[str, object]:
+    return {
+        "media_type": terms.media_type,
+        "digests": {name: digest.hex() for name, digest in terms.digests.items()},
+        "echo": dict(terms.echo),
+    }
+
+
+def _terms(column: Mapping[str, Any], *, partial: bool) -> Terms:
+    return Terms(
+        media_type=column["media_type"],
+        digests={name: bytes.fromhex(digest) for name, digest in column["digests"].items()},
+        echo=column["echo"],
+        partial=partial,
     )
 
 

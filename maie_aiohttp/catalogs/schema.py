@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -14,9 +15,10 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    false,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; a catalog that already stands there starts without loading Alembic."""
 
 metadata = MetaData()
@@ -27,17 +29,24 @@ uploads = Table(
     Column("id", Uuid, primary_key=True),
     Column("status", String(16), nullable=False),
     Column("filename", Text),
-    Column("size", BigInteger, nullable=False),
+    Column("size", BigInteger),
     Column("offset", BigInteger, nullable=False),
-    Column("media_type", String(64), nullable=False),
-    Column("format", String(16), nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("locator", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Column("stored_at", BigInteger),
     Column("metadata", JSON, nullable=False),
+    # Of what is stored:
+    Column("media_type", String(64)),
+    Column("format", String(16)),
+    Column("sha256", String(64)),
+    Column("locator", Text),
+    Column("stored_at", BigInteger),
+    # Of what comes in pieces:
+    Column("terms", JSON(none_as_null=True)),
+    Column("partial", Boolean, nullable=False, server_default=false()),
+    Column("expires_at", BigInteger),
+    Column("reason", Text),
     Index("uploads_newest", "created_at", "id"),
     Index("uploads_newest_by_status", "status", "created_at", "id"),
+    Index("uploads_expiring", "expires_at"),
 )
 
 outbox = Table(

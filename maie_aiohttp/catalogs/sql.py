@@ -9,12 +9,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import URL, RowMapping, Select, delete, event, exc, insert, select, tuple_, update
+from sqlalchemy import URL, ColumnElement, RowMapping, Select, delete, event, exc, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from maie_aiohttp.catalogs.rows import outbox_row, to_microseconds, to_upload, upload_row
@@ -82,11 +83,19 @@ class SqlCatalog:
         else:
             await self.known([])
 
+    async def create(self, upload: Upload) -> None:
+        await self._writes.submit(partial(_create, upload=upload))
+
+    async def advance(self, upload: Upload) -> None:
+        await self._writes.submit(partial(_advance, upload=upload))
+
     async def settle(self, uploads: Sequence[Upload]) -> None:
         await self._writes.submit(partial(_settle, settled=uploads))
 
-    async def move(self, id: UUID, status: Status) -> None:
-        await self._writes.submit(partial(_move, id=id, status=status))
+    async def move(
+        self, id: UUID, status: Status, *, reason: str | None = None, expires_at: datetime | None = None
+    ) -> None:
+        await self._writes.submit(partial(_move, id=id, status=status, reason=reason, expires_at=expires_at))
 
     async def remove(self, id: UUID) -> None:
         await self._writes.submit(partial(_remove, id=id))
@@ -99,6 +108,7 @@ class SqlCatalog:
 
     async def list(self, limit: int, *, status: Status | None, after: Position | None) -> Sequence[Upload]:
         newest = select(uploads).order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
+        newest = newest.where(~uploads.c.partial)
         if status is not None:
             newest = newest.where(uploads.c.status == status.value)
         if after is not None:
@@ -106,8 +116,12 @@ class SqlCatalog:
             newest = newest.where(tuple_(uploads.c.created_at, uploads.c.id) < place)
         return [to_upload(row) for row in await self._read(newest)]
 
+    async def overdue(self, moment: datetime, limit: int) -> Sequence[Upload]:
+        late = select(uploads).where(uploads.c.expires_at <= to_microseconds(moment))
+        return [to_upload(row) for row in await self._read(late.order_by(uploads.c.expires_at).limit(limit))]
+
     async def known(self, ids: Collection[UUID]) -> frozenset[UUID]:
-        rows = await self._read(select(uploads.c.id).where(uploads.c.id.in_(ids)))
+        rows = await self._read(select(uploads.c.id).where(uploads.c.id.in_(ids), uploads.c.locator.is_not(None)))
         return frozenset(row[uploads.c.id] for row in rows)
 
     async def _read(self, query: Select[Any]) -> Sequence[RowMapping]:
@@ -142,14 +156,37 @@ async def _change_nothing(connection: AsyncConnection) -> None:
     await connection.execute(update(version).values(version_num=version.c.version_num))
 
 
+async def _create(connection: AsyncConnection, upload: Upload) -> None:
+    await connection.execute(insert(uploads), upload_row(upload))
+
+
+async def _advance(connection: AsyncConnection, upload: Upload) -> None:
+    row = upload_row(upload)
+    columns = {name: row[name] for name in ("offset", "size", "expires_at")}
+    await connection.execute(update(uploads).where(*_receiving(upload)).values(columns))
+
+
 async def _settle(connection: AsyncConnection, settled: Sequence[Upload]) -> None:
+    for upload in settled:
+        if upload.terms is not None:
+            replaced = await connection.execute(delete(uploads).where(*_receiving(upload)))
+            if replaced.rowcount == 0:
+                raise NotFound("The upload was given up meanwhile.")
     await connection.execute(insert(uploads), [upload_row(upload) for upload in settled])
     await connection.execute(insert(outbox), [outbox_row(upload) for upload in settled])
 
 
-async def _move(connection: AsyncConnection, id: UUID, status: Status) -> None:
+def _receiving(upload: Upload) -> tuple[ColumnElement[bool], ...]:
+    return uploads.c.id == upload.id, uploads.c.status == Status.RECEIVING.value
+
+
+async def _move(
+    connection: AsyncConnection, id: UUID, status: Status, reason: str | None, expires_at: datetime | None
+) -> None:
     allowed = uploads.c.status.in_([source.value for source in sources(status)])
-    await connection.execute(update(uploads).where(uploads.c.id == id, allowed).values(status=status.value))
+    end = None if expires_at is None else to_microseconds(expires_at)
+    changed = update(uploads).values(status=status.value, reason=reason, expires_at=end)
+    await connection.execute(changed.where(uploads.c.id == id, allowed))
 
 
 async def _remove(connection: AsyncConnection, id: UUID) -> None:

@@ -9,8 +9,7 @@ from maie_aiohttp.records import COLLECTION
 
 ROUTES = (
     web.get(COLLECTION, uploads.list_uploads),
-    web.get(f"{COLLECTION}/{{id}}", uploads.show),
-    web.delete(f"{COLLECTION}/{{id}}", uploads.remove),
+    web.get(f"{COLLECTION}/{{id}}", uploads.show, allow_head=False),
     web.get(f"{COLLECTION}/{{id}}/content", content.content),
     web.get("/health", health.health),
     web.get("/ready", health.ready),

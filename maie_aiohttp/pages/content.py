@@ -9,65 +9,69 @@ from aiohttp import ETag, web
 from maie_aiohttp.appkeys import CATALOG, STORE
 from maie_aiohttp.errors import Damaged, NotFound
 from maie_aiohttp.headers import attachment, repr_digest
-from maie_aiohttp.model import Status, Upload
-from maie_aiohttp.pages.uploads import identifier
+from maie_aiohttp.locations import identifier
+from maie_aiohttp.model import Status, Stored, Upload
+from maie_aiohttp.pieces import check_open
 from maie_aiohttp.problems import http_answer
 from maie_aiohttp.reconcile import confirm_damage
 
 
 async def content(request: web.Request) -> web.StreamResponse:
     """Answer with the recording, one range of it (RFC 9110, section 14), or 304 to who has it already."""
-    upload = await _intact(request)
-    etag = ETag(upload.sha256)
+    upload, stored = await _intact(request)
+    etag = ETag(stored.sha256)
     strong = tuple(candidate for candidate in request.if_match or () if not candidate.is_weak)
     if request.if_match and not _matches(strong, etag):
         return http_answer(request, 412)
     if request.if_none_match and _matches(request.if_none_match, etag):
-        return web.Response(status=304, headers=_headers(upload))
-    wanted = _range(request, upload)
+        return web.Response(status=304, headers=_headers(upload.filename, stored))
+    wanted = _range(request, stored)
     if wanted is None:
-        return http_answer(request, 416, {"Content-Range": f"bytes */{upload.size}"})
-    return await _send(request, upload, wanted)
+        return http_answer(request, 416, {"Content-Range": f"bytes */{stored.size}"})
+    return await _send(request, upload.filename, stored, wanted)
 
 
-async def _intact(request: web.Request) -> Upload:
+async def _intact(request: web.Request) -> tuple[Upload, Stored]:
     catalog, store = request.app[CATALOG], request.app[STORE]
     upload = await catalog.get(identifier(request))
+    check_open(upload)
+    if upload.stored is None:
+        raise NotFound("The upload is not complete yet.")
     if upload.status is Status.STORED:
-        if await store.size(upload.locator) == upload.size:
-            return upload
+        if await store.size(upload.stored.locator) == upload.stored.size:
+            return upload, upload.stored
         if not await confirm_damage(store, catalog, upload):
             raise NotFound("The upload is just being deleted.")
     raise Damaged("The stored recording is damaged; it is not given out.")
 
 
-async def _send(request: web.Request, upload: Upload, wanted: range) -> web.StreamResponse:
-    partial = len(wanted) < upload.size
-    response = web.StreamResponse(status=206 if partial else 200, headers=_headers(upload))
-    response.content_type = upload.media_type
+async def _send(request: web.Request, filename: str | None, stored: Stored, wanted: range) -> web.StreamResponse:
+    partial = len(wanted) < stored.size
+    response = web.StreamResponse(status=206 if partial else 200, headers=_headers(filename, stored))
+    response.content_type = stored.media_type
     response.content_length = len(wanted)
     if partial:
-        response.headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{upload.size}"
+        response.headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{stored.size}"
     await response.prepare(request)
     if request.method != "HEAD":
-        await _stream(request, response, upload, wanted)
+        await _stream(request, response, stored, wanted)
     return response
 
 
-async def _stream(request: web.Request, response: web.StreamResponse, upload: Upload, wanted: range) -> None:
-    async with aclosing(request.app[STORE].read(upload.locator, wanted.start, wanted.stop)) as pieces:
+async def _stream(request: web.Request, response: web.StreamResponse, stored: Stored, wanted: range) -> None:
+    async with aclosing(request.app[STORE].read(stored.locator, wanted.start, wanted.stop)) as pieces:
         async for piece in pieces:
             await response.write(piece)
     await response.write_eof()
 
 
-def _headers(upload: Upload) -> dict[str, str]:
+def _headers(filename: str | None, stored: Stored) -> dict[str, str]:
     return {
-        "ETag": f'"{upload.sha256}"',
-        "Repr-Digest": repr_digest(upload.sha256),
+        "ETag": f'"{stored.sha256}"',
+        "Repr-Digest": repr_digest(stored.sha256),
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": attachment(upload.filename),
+        "Content-Disposition": attachment(filename),
         "Content-Security-Policy": "sandbox; default-src 'none'",
         "X-Content-Type-Options": "nosniff",
     }
@@ -77,13 +81,13 @@ def _matches(candidates: tuple[ETag, ...], etag: ETag) -> bool:
     return any(candidate.value in ("*", etag.value) for candidate in candidates)
 
 
-def _range(request: web.Request, upload: Upload) -> range | None:
+def _range(request: web.Request, stored: Stored) -> range | None:
     """The bytes asked for: all, unless GET names one satisfiable range of this very recording. None if no byte of it
     exists. Several ranges, or none that can be read, count as none named (RFC 9110, section 14.2)."""
-    whole = range(upload.size)
+    whole = range(stored.size)
     if request.method != "GET":
         return whole
-    if request.headers.get("If-Range", f'"{upload.sha256}"') != f'"{upload.sha256}"':
+    if request.headers.get("If-Range", f'"{stored.sha256}"') != f'"{stored.sha256}"':
         return whole
     try:
         asked = request.http_range

@@ -1,4 +1,4 @@
-"""Records: listed, shown, deleted."""
+"""Records: listed and shown."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ import re
 from datetime import datetime
 from uuid import UUID
 
-import structlog
 from aiohttp import web
 
-from maie_aiohttp.appkeys import CATALOG, INTAKE
-from maie_aiohttp.errors import Malformed, NotFound
+from maie_aiohttp.appkeys import CATALOG
+from maie_aiohttp.errors import Malformed
+from maie_aiohttp.locations import identifier, root
 from maie_aiohttp.model import Position, Status, Upload
 from maie_aiohttp.records import as_json
 
 PAGE = 50
 LARGEST_PAGE = 200
-
-log = structlog.get_logger()
 
 
 async def list_uploads(request: web.Request) -> web.Response:
@@ -31,7 +29,7 @@ async def list_uploads(request: web.Request) -> web.Response:
     page = found[:limit]
     return web.json_response(
         {
-            "uploads": [as_json(upload) for upload in page],
+            "uploads": [as_json(upload, root(request)) for upload in page],
             "next_cursor": _cursor(page[-1]) if len(found) > limit else None,
         }
     )
@@ -39,27 +37,7 @@ async def list_uploads(request: web.Request) -> web.Response:
 
 async def show(request: web.Request) -> web.Response:
     """`GET /v1/uploads/{id}`."""
-    return web.json_response(as_json(await request.app[CATALOG].get(identifier(request))))
-
-
-async def remove(request: web.Request) -> web.Response:
-    """`DELETE /v1/uploads/{id}`: record and bytes are gone for good."""
-    id = identifier(request)
-    await request.app[INTAKE].remove(id)
-    log.info("upload deleted", upload=str(id))
-    return web.Response(status=204)
-
-
-def identifier(request: web.Request) -> UUID:
-    """The upload a path speaks of. Raises `NotFound` for what is no UUID in its usual form."""
-    text = request.match_info["id"]
-    try:
-        id = UUID(text)
-    except ValueError:
-        id = None
-    if id is None or str(id) != text:
-        raise NotFound("There is no such upload.")
-    return id
+    return web.json_response(as_json(await request.app[CATALOG].get(identifier(request)), root(request)))
 
 
 def _limit(text: str | None) -> int:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from maie_aiohttp.protocols import create
+from maie_aiohttp.protocols import create, resume
+from maie_aiohttp.protocols.entry import expect
 from maie_aiohttp.records import COLLECTION
 
-ROUTES = (web.post(COLLECTION, create.create, expect_handler=create.expect),)
+ROUTES = (
+    web.options(COLLECTION, resume.options),
+    web.post(COLLECTION, create.create, expect_handler=expect),
+    web.options(f"{COLLECTION}/{{id}}", resume.options),
+    web.head(f"{COLLECTION}/{{id}}", resume.look),
+    web.patch(f"{COLLECTION}/{{id}}", resume.append, expect_handler=expect),
+    web.post(f"{COLLECTION}/{{id}}", resume.override, expect_handler=expect),
+    web.delete(f"{COLLECTION}/{{id}}", resume.remove),
+)

@@ -7,7 +7,8 @@ without ever letting another task run. Reading through this class, the same mult
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -41,6 +42,7 @@ class Body:
         self._lines_left = 0
         self._waiting: asyncio.Timeout | None = None
         self._interruption: IntakeError | None = None
+        self._invited = False
 
     def interrupt(self, error: IntakeError) -> None:
         """Let the read that waits for the network, or the next one that would have to ask it, raise `error`."""
@@ -48,12 +50,15 @@ class Body:
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(0)
 
-    async def invite(self) -> None:
-        """Ask for the body, where the client waits for that (RFC 9110, section 10.1.1)."""
-        writer = self._request.writer
-        if self._request.headers.get("Expect") and self._request.version >= HttpVersion11:  # older ones know no 100
-            await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            writer.output_size = 0  # the answer itself has not begun
+    async def inform(self, status: str, fields: Mapping[str, str]) -> None:
+        """Send an interim response (RFC 9110, section 15.2), to clients of a version that knows them. `status` is code
+        and reason. Who has gone meanwhile does not hear it."""
+        if self._request.version < HttpVersion11:
+            return
+        lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+        with suppress(ConnectionError):
+            await self._request.writer.write("\r\n".join(lines).encode("latin-1"))
+        self._request.writer.output_size = 0  # the answer itself has not begun
 
     def allow_lines(self, size: int) -> None:
         """From now on, `readline` gives `size` bytes in all."""
@@ -129,6 +134,7 @@ class Body:
         """Add what came next to the buffer; False at the end of the body."""
         if self._interruption and not self._stream.is_eof():
             raise self._interruption
+        await self._invite()
         self._buffer = self._buffer[self._start :]  # what was read is not kept while waiting
         self._start = self._clear = 0
         try:
@@ -140,6 +146,13 @@ class Body:
         self._buffer += arrived
         await self._give_way(FILL_COSTS)
         return bool(arrived)
+
+    async def _invite(self) -> None:
+        """Ask for the body before the first read, where the client waits for that (RFC 9110, section 10.1.1)."""
+        if not self._invited:
+            self._invited = True
+            if self._request.headers.get("Expect"):
+                await self.inform("100 Continue", {})
 
     async def _give_way(self, reads: int) -> None:
         """Let other tasks run, once in a while."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp.multipart import parse_content_disposition
+from multidict import MultiMapping
 
 from maie_aiohttp.errors import Malformed
 from maie_aiohttp.headers import display_name
@@ -35,6 +36,12 @@ class Disposition:
     def filename(self) -> str | None:
         """The file name for showing; where there are two, the one that says its charset."""
         return display_name(self.parameters.get("filename*", self.parameters.get("filename")))
+
+
+def filename(headers: MultiMapping[str]) -> str | None:
+    """The file name for showing that a request's header gives. Raises `Malformed`."""
+    fields = headers.getall("Content-Disposition", [])
+    return parse(fields).filename if fields else None
 
 
 def parse(fields: Sequence[str]) -> Disposition:

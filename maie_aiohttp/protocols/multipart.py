@@ -22,7 +22,6 @@ async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
     nothing, if any part is refused."""
     boundary, intake, limits = boundary_of(request), request.app[INTAKE], request.app[LIMITS]
     await intake.admit(Declared(at_most=_files_size(request.content_length, limits)))
-    await body.invite()
     fields = Fields(limits)
     files = 0
     at_most = None if request.content_length is None else min(request.content_length, limits.max_size)

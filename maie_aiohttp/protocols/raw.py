@@ -15,15 +15,9 @@ async def receive(request: web.Request, body: Body) -> Upload:
     """Take the file to its end, once its header is not refused. Returns it as it is stored now; raises, and stores
     nothing, if it is refused."""
     intake = request.app[INTAKE]
-    file = declared(request.headers, _filename(request), at_most=request.content_length)
+    file = declared(request.headers, disposition.filename(request.headers), at_most=request.content_length)
     await intake.admit(file)
-    await body.invite()
     async with intake.delivery() as delivery:
         await delivery.receive(file, body.chunks(request.app[LIMITS].chunk_size))
         (upload,) = await delivery.settle({})
         return upload
-
-
-def _filename(request: web.Request) -> str | None:
-    fields = request.headers.getall("Content-Disposition", [])
-    return disposition.parse(fields).filename if fields else None

@@ -14,7 +14,7 @@ from aiofiles.os import wrap
 
 from maie_aiohttp.concurrency import Batch, Outcomes, to_its_end
 from maie_aiohttp.errors import StorageFailed, StorageFull
-from maie_aiohttp.interfaces import Chunk, Conclude, Observe, nothing
+from maie_aiohttp.interfaces import Advance, Chunk, Conclude, Observe, nothing, unheard
 from maie_aiohttp.stores.blocks import BlockBudget, Gatherer
 from maie_aiohttp.stores.failures import translated
 from maie_aiohttp.stores.folder import DataFolder
@@ -71,12 +71,14 @@ class DiskStore:
         observe: Observe,
         conclude: Conclude = nothing,
         *,
+        advance: Advance = unheard,
         at_most: int | None = None,
     ) -> int:
         part = PartFile(self._folder.descriptor, locator, offset, self._reserve, observe, conclude)
 
         async def write(block: Chunk) -> None:
-            await self._hop(part.write, block)
+            if durable := await self._hop(part.write, block):
+                await advance(durable)
 
         try:
             async with Gatherer(self._blocks, write, at_most=at_most) as gatherer:
@@ -85,6 +87,24 @@ class DiskStore:
                 return await self._hop(part.finish, await gatherer.rest())
         finally:
             part.close()
+
+    async def begin(self, locator: str) -> None:
+        await self._hop(self._shelf.begin, locator)
+
+    async def replay(self, locator: str, stop: int, observe: Observe) -> None:
+        recording = Recording(self._folder.descriptor, locator)
+
+        def show(start: int) -> int:
+            piece = recording.read(start, min(READ_SIZE, stop - start))
+            observe(piece)
+            return start + len(piece)
+
+        try:
+            start = 0
+            while start < stop:
+                start = await self._hop(show, start)
+        finally:
+            recording.close()
 
     async def publish(self, locator: str, id: UUID, extension: str) -> str:
         published = f"{shard(id)}/{id}{extension}"

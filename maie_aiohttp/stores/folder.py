@@ -4,6 +4,7 @@ incoming/<uuid>.part       bytes on their way, and the marks of uploads not yet 
 audio/<ab>/<uuid>.<ext>    published; <ab> are the first two hexadecimal digits of the UUID
 orphans/                   published bytes that no record speaks of
 lock                       held by the server
+locks                      one byte an upload, held by whoever writes it (see `locks`)
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maie_aiohttp.errors import StorageFailed
@@ -39,21 +41,39 @@ class DataFolder:
 
     def open(self) -> None:
         """Take the lock and make the layout. Raises `StorageFailed`."""
+        with self._failing():
+            self._make_root()
+            self._reach()
+            self._take_lock()
+            self._make_layout()
+
+    def attach(self) -> None:
+        """Reach a folder that a server may be using at the same time. Raises `StorageFailed`."""
+        with self._failing():
+            self._reach()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
         try:
-            self._open()
+            yield
         except OSError as error:
             raise StorageFailed(f"{error.filename or self.root}: {error.strerror}.") from error
 
-    def _open(self) -> None:
-        self._make_root()
+    def _reach(self) -> None:
         self._descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._take_lock()
+
+    def _make_layout(self) -> None:
         for name in ("incoming", "audio", "orphans"):
             self._make(self.root / name)
         for shard in SHARDS:
             self._make(self.root / "audio" / shard)
         sync_folder("audio", self.descriptor)
         os.fsync(self.descriptor)
+
+    @property
+    def locks(self) -> Path:
+        """The file in which single uploads are locked."""
+        return self.root / "locks"
 
     def close(self) -> None:
         """Give the lock and the descriptor back."""

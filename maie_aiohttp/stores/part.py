@@ -33,13 +33,16 @@ class PartFile:
         self._position = offset
         self._synced = offset
 
-    def write(self, block: Chunk) -> None:
-        """Show the block to the checks, then write it. Raises what the checks raise, `StorageFull`, and OSError."""
+    def write(self, block: Chunk) -> int | None:
+        """Show the block to the checks, then write it. Returns the size in bytes where it was made durable, which is
+        not after every block. Raises what the checks raise, `StorageFull`, and OSError."""
         self._observe(block)
         self._write_fully(block)
-        if self._position - self._synced >= SYNC_EVERY:
-            self._sync()
-            self._leave_reserve()
+        if self._position - self._synced < SYNC_EVERY:
+            return None
+        self._sync()
+        self._leave_reserve()
+        return self._synced
 
     def finish(self, block: Chunk) -> int:
         """Write the last block, let the checks conclude, and make everything durable. Returns the size in bytes."""

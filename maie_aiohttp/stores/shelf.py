@@ -63,6 +63,14 @@ class Shelf:
             sync_folder("incoming", self._root)
         self.discard(publication.published)
         sync_folder(publication.folder, self._root)
+        with suppress(OSError):  # An upload that goes on is written again; where it cannot be, writing tells.
+            self._set_mode(publication.locator, PART_MODE)
+
+    def begin(self, locator: str) -> None:
+        """Make an empty file with a durable name."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(locator, flags, PART_MODE, dir_fd=self._root))
+        sync_folder(str(PurePosixPath(locator).parent), self._root)
 
     def discard(self, locator: str) -> None:
         """Take a name away, if it is there."""
@@ -114,12 +122,15 @@ class Shelf:
             self.discard("incoming/probe")
 
     def _link(self, publication: Publication) -> None:
-        descriptor = open_for_reading(publication.locator, self._root)
+        self._set_mode(publication.locator, PUBLISHED_MODE)
+        self._link_name(publication.locator, publication.published)
+
+    def _set_mode(self, locator: str, mode: int) -> None:
+        descriptor = open_for_reading(locator, self._root)
         try:
-            os.fchmod(descriptor, PUBLISHED_MODE)
+            os.fchmod(descriptor, mode)
         finally:
             os.close(descriptor)
-        self._link_name(publication.locator, publication.published)
 
     def _link_name(self, old: str, new: str) -> None:
         os.link(old, new, src_dir_fd=self._root, dst_dir_fd=self._root, follow_symlinks=False)

@@ -23,8 +23,11 @@ from tests.layers import (
     query,
     small,
     sql_catalog,
+    stored,
     upload,
 )
+
+ID = UUID("abcdef00-0000-4000-8000-000000000001")
 
 
 @pytest.fixture
@@ -42,8 +45,8 @@ def events(path: Path) -> list[UUID]:
     "changes",
     [
         {},
-        {"filename": None, "stored_at": None, "metadata": {}},
-        {"filename": "Ä".encode().decode() * 200, "size": 2**62, "offset": 2**62},
+        {"filename": None, "metadata": {}, "stored": stored(ID, at=NOON.replace(microsecond=1))},
+        {"filename": "Ä".encode().decode() * 200, "size": 2**62, "offset": 2**62, "stored": stored(ID, size=2**62)},
         {"created_at": NOON.replace(microsecond=123_457), "metadata": {"": "", "a": ("", "b"), "ü": "\x01"}},
     ],
 )
@@ -156,7 +159,7 @@ async def test_writes_at_once_share_a_transaction(catalog: SqlCatalog) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        {"sha256": None},
+        {"offset": None},
         {"filename": "\ud800"},
         {"size": 2**64},
         {"metadata": {"a": object()}},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 
 from maie_aiohttp.catalogs import schema
+from maie_aiohttp.catalogs.rows import EPOCH
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.catalogs.upgrade import create, migrate, upgrade
 from maie_aiohttp.errors import StorageFailed
-from tests.layers import query, sql_catalog, upload
+from maie_aiohttp.model import Status
+from tests.layers import query, sql_catalog, stored_part, upload
 
 
 def scripts() -> ScriptDirectory:
@@ -65,6 +69,35 @@ async def test_opening_again_keeps_what_is_there(path: Path) -> None:
     async with sql_catalog(path) as catalog:
         assert await catalog.get(given.id) == given
     assert query(path, "SELECT version_num FROM alembic_version") == [(schema.REVISION,)]
+
+
+FIRST = """
+CREATE TABLE uploads (id CHAR(32) PRIMARY KEY NOT NULL, status VARCHAR(16) NOT NULL, filename TEXT,
+    size BIGINT NOT NULL, "offset" BIGINT NOT NULL, media_type VARCHAR(64) NOT NULL, format VARCHAR(16) NOT NULL,
+    sha256 VARCHAR(64) NOT NULL, locator TEXT NOT NULL, created_at BIGINT NOT NULL, stored_at BIGINT,
+    metadata JSON NOT NULL);
+CREATE TABLE outbox (number INTEGER PRIMARY KEY NOT NULL, upload_id CHAR(32) NOT NULL UNIQUE
+    REFERENCES uploads (id) ON DELETE CASCADE, event VARCHAR(32) NOT NULL, created_at BIGINT NOT NULL);
+CREATE INDEX uploads_newest ON uploads (created_at, id);
+CREATE INDEX uploads_newest_by_status ON uploads (status, created_at, id);
+CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY NOT NULL);
+INSERT INTO alembic_version VALUES ('0001');
+INSERT INTO uploads VALUES ('abcdef00000040008000000000000001', 'stored', 'speech.wav', 5, 5, 'audio/wav', 'wav', 'aa',
+    'audio/ab/abcdef00-0000-4000-8000-000000000001.wav', 1000000, 2000000, '{}');
+INSERT INTO outbox VALUES (7, 'abcdef00000040008000000000000001', 'upload.stored', 2000000);
+"""
+"""A catalog as the first version made it."""
+
+
+async def test_the_first_catalog_is_taken_over(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.executescript(FIRST)
+    connection.close()
+    async with sql_catalog(path) as catalog:
+        (found,) = await catalog.list(10, status=None, after=None)
+        assert (found.status, found.size, found.filename, found.terms) == (Status.STORED, 5, "speech.wav", None)
+        assert stored_part(found).at == EPOCH + timedelta(seconds=2)
+    assert query(path, "SELECT * FROM outbox") == [(7, found.id.hex, "upload.stored", 2_000_000)]
 
 
 async def refused(path: Path) -> str:

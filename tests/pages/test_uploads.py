@@ -86,5 +86,5 @@ async def test_deleted_upload_is_gone_with_its_bytes(client: Client, folder: Pat
 
 async def test_other_methods_name_those_allowed(client: Client) -> None:
     answer = await client.put("/v1/uploads")
-    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, POST")
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS, POST")
     assert answer.content_type == "application/problem+json"

@@ -1,0 +1,61 @@
+"""Where clients believe they are, as a proxy reports it: `Forwarded` (RFC 7239) and the older `X-Forwarded-*`.
+
+A proxy writes behind what it received, so the last word of each field is that of the proxy which is connected here.
+The words before it came to that proxy from outside, where anybody may have written them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from multidict import MultiMapping
+
+from maie_aiohttp.addresses import prefix, web_origin
+
+_PAIR = re.compile(
+    r"""
+    [ \t]* (?P<name> [\w!#$%&'*+.^`|~-]+ ) =
+    (?: (?P<token> [\w!#$%&'*+.^`|~:\[\]-]+ ) | "(?P<quoted> (?: [^"\\] | \\. )* )" )
+    [ \t]* (?P<end> [;,] | \Z )
+    """,
+    re.ASCII | re.VERBOSE,
+)
+"""A parameter and what ends it. A token may have the colons and brackets of ports and IPv6 addresses, which not every
+proxy quotes."""
+
+
+def root(fields: MultiMapping[str]) -> str:
+    """Scheme, host and path prefix as the nearest proxy reports them. What is not well formed counts as not reported,
+    and so do scheme and host if one of them is missing, or if the two kinds of fields contradict each other: a proxy
+    that writes one kind may let a client's other kind pass."""
+    element = _last_element(_last_line(fields, "Forwarded"))
+    reported = {
+        web_origin(f"{element.get('proto', '')}://{element.get('host', '')}"),
+        web_origin(f"{_last_word(fields, 'X-Forwarded-Proto')}://{_last_word(fields, 'X-Forwarded-Host')}"),
+    } - {None}
+    origin = reported.pop() if len(reported) == 1 else None
+    return (origin or "") + (prefix(_last_word(fields, "X-Forwarded-Prefix")) or "")
+
+
+def _last_line(fields: MultiMapping[str], name: str) -> str:
+    return fields.getall(name, [""])[-1]
+
+
+def _last_word(fields: MultiMapping[str], name: str) -> str:
+    return _last_line(fields, name).rpartition(",")[2].strip(" \t")
+
+
+def _last_element(line: str) -> Mapping[str, str]:
+    """The parameters of the last element of `Forwarded`; none if any element is malformed: a quotation mark that a
+    client left open would swallow what the proxy wrote behind it."""
+    element: dict[str, str] = {}
+    position = 0
+    while position < len(line):
+        pair = _PAIR.match(line, position)
+        if pair is None or pair["name"].lower() in element:
+            return {}
+        element[pair["name"].lower()] = pair["token"] or re.sub(r"\\(.)", r"\1", pair["quoted"])
+        position = pair.end()
+        if pair["end"] == ",":
+            element = {}
+    return element

@@ -1,0 +1,49 @@
+"""Where clients find an upload: behind proxies, not where this server listens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+from uuid import UUID
+
+from aiohttp import web
+
+from maie_aiohttp import forwarded
+from maie_aiohttp.appkeys import SERVER
+from maie_aiohttp.errors import NotFound
+from maie_aiohttp.records import path
+from maie_aiohttp.settings import Network
+
+
+def root(request: web.Request) -> str:
+    """What stands before every path this server speaks of: the configured public URL, else what a trusted proxy
+    reports; empty where a path alone leads back here."""
+    server = request.app[SERVER]
+    if server.public_url is not None:
+        return server.public_url
+    return forwarded.root(request.headers) if _is_among(request.remote, server.trusted_proxies) else ""
+
+
+def location(request: web.Request, id: UUID) -> str:
+    """The address of an upload's record."""
+    return root(request) + path(id)
+
+
+def identifier(request: web.Request) -> UUID:
+    """The upload a path speaks of. Raises `NotFound` for what is no UUID in its usual form."""
+    text = request.match_info["id"]
+    try:
+        id = UUID(text)
+    except ValueError:
+        id = None
+    if id is None or str(id) != text:
+        raise NotFound("There is no such upload.")
+    return id
+
+
+def _is_among(peer: str | None, networks: Iterable[Network]) -> bool:
+    try:
+        address = ip_address(peer or "")
+    except ValueError:  # a Unix socket has none
+        return False
+    return any(address in network for network in networks)

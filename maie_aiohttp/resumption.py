@@ -1,0 +1,247 @@
+"""The story of an upload that comes in pieces: created, continued, looked at, and settled like any other.
+
+Each piece is one request. What of it arrived is durable and recorded at its end, however that end comes, and every
+8 MiB on the way. Clients are only told recorded offsets; and that an upload has all of its bytes they are only told
+once it is stored, since some take that for the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import structlog
+
+from maie_aiohttp.checks import Check, too_large, too_long
+from maie_aiohttp.errors import Busy, Damaged, IntakeError, Locked, Malformed, NotFound, Rejected, StorageFull
+from maie_aiohttp.intake import Intake
+from maie_aiohttp.interfaces import Content
+from maie_aiohttp.model import Declared, Metadata, Status, Terms, Upload
+from maie_aiohttp.pieces import Piece, Sender, agreed, check_open
+from maie_aiohttp.receptions import Receptions
+from maie_aiohttp.settlement import Received, Settlement
+
+REMEMBERED = timedelta(days=7)
+"""How long an upload that was refused, or that expired, is still known by its record."""
+
+PAGE = 200
+"""Uploads that a sweep asks for at a time."""
+
+log = structlog.get_logger()
+
+
+class Resumption:
+    """Takes uploads in piece by piece."""
+
+    def __init__(self, intake: Intake, lifetime: timedelta) -> None:
+        self._intake = intake
+        self._store = intake.store
+        self._catalog = intake.catalog
+        self._locks = intake.locks
+        self._receptions = Receptions(intake.store, intake.rules.formats)
+        self.lifetime = lifetime
+        """How long an upload is kept that nobody continues."""
+
+    async def create(
+        self, declared: Declared, *, metadata: Metadata, echo: Mapping[str, str], partial: bool = False
+    ) -> Upload:
+        """Begin an upload; `declared.at_most` is its length, None if that is not known yet. Raises what
+        `Intake.admit` raises."""
+        await self._intake.admit(declared)
+        now = datetime.now(UTC)
+        upload = Upload(
+            id=uuid4(),
+            status=Status.RECEIVING,
+            filename=declared.filename,
+            size=declared.at_most,
+            offset=0,
+            created_at=now,
+            metadata=metadata,
+            terms=Terms(declared.media_type, declared.digests, echo, partial),
+            expires_at=now + self.lifetime,
+        )
+        await self._record(upload)
+        log.info("upload begun", upload=str(upload.id), size=upload.size)
+        return upload
+
+    async def append(self, id: UUID, piece: Piece) -> Upload:
+        """Take the piece in, and settle the upload if it is complete now: the result then has `stored`, unless it is
+        partial. An empty piece at the end of a stored upload is no error.
+
+        Raises `NotFound`, `Gone`, `Complete`, `OffsetMismatch`, `InconsistentLength`, `Locked`; before a byte is read,
+        where that is possible. What ended the bytes (`Truncated`, `TooSlow`, `Draining`, `Superseded`) is raised once
+        everything before is recorded. `ChecksumMismatch` leaves the upload as it was. What is `Rejected` otherwise ends
+        the upload for good.
+        """
+        async with self._locks.hold(id, piece.interrupt):
+            upload = agreed(await self._catalog.get(id), piece)
+            if upload.stored is not None:
+                return upload
+            sender = Sender(upload, piece, self._intake.rules.max_size)
+            upload = await self._take(upload, piece, sender)
+        if sender.failure is not None:
+            raise sender.failure
+        return upload
+
+    async def look(self, id: UUID) -> Upload:
+        """The upload at rest: whoever is writing is asked to stop first. Raises `NotFound`, `Gone`, `Locked`."""
+        async with self._locks.hold(id, _unmoved):
+            upload = await self._catalog.get(id)
+        check_open(upload)
+        return upload
+
+    async def concatenate(
+        self, parts: Sequence[UUID], declared: Declared, *, metadata: Metadata, echo: Mapping[str, str]
+    ) -> Upload:
+        """Store complete partial uploads, one behind the other, as one upload. They stay, and can be used again. Raises
+        `Malformed` if one of them is not there, not partial, or not complete, and what `append` raises."""
+        sizes = [await self._size_of_part(id) for id in parts]
+        whole = await self.create(replace(declared, at_most=sum(sizes)), metadata=metadata, echo=echo)
+        piece = Piece(0, self._parts(parts, sizes), _unmoved, size=sum(sizes), last=True)
+        try:
+            return await self.append(whole.id, piece)
+        except Rejected:
+            raise
+        except IntakeError:
+            await self._intake.remove(whole.id)  # nobody was told of it
+            raise
+
+    async def sweep(self) -> int:
+        """Let expire what nobody continues, and forget what was to be remembered no longer. Uploads in use are left
+        alone. Returns how many changed."""
+        swept = 0
+        while late := await self._catalog.overdue(datetime.now(UTC), PAGE):
+            ended = [await self._end(upload.id) for upload in late]
+            swept += sum(ended)
+            if not any(ended):
+                break
+        return swept
+
+    async def _record(self, upload: Upload) -> None:
+        await self._store.begin(self._store.locator_of(upload.id))
+        try:
+            await self._catalog.create(upload)
+        except (StorageFull, Busy):
+            await self._intake.discard(upload.id)
+            raise
+
+    async def _take(self, upload: Upload, piece: Piece, sender: Sender) -> Upload:
+        try:
+            await self._check_room(upload, piece)
+            return await self._receive(upload, piece, sender)
+        except (Rejected, Damaged) as error:
+            await self._reject(upload, error)
+            raise
+
+    async def _check_room(self, upload: Upload, piece: Piece) -> None:
+        """Refuse what is known to be too much before it is read."""
+        end = upload.offset + (piece.size or 0)
+        if upload.size is not None and end > upload.size:
+            raise too_long(upload.size)
+        size = max(end, upload.size or 0)
+        if size > self._intake.rules.max_size:
+            raise too_large(self._intake.rules.max_size)
+        await self._store.admit(size - upload.offset)
+
+    async def _receive(self, upload: Upload, piece: Piece, sender: Sender) -> Upload:
+        if upload.terms is not None and upload.terms.partial:
+            return await self._pause(upload, sender, await self._append(upload, piece, sender, Check()))
+        examination = await self._receptions.take(upload)
+        size = await self._append(upload, piece, sender, examination)
+        if sender.ends_at(size):
+            return await self._settle(Received(upload, size, examination.findings()))
+        paused = await self._pause(upload, sender, size)
+        if paused.offset == size:
+            self._receptions.keep(paused, examination)
+        return paused
+
+    async def _append(self, upload: Upload, piece: Piece, sender: Sender, check: Check) -> int:
+        """Returns how many bytes there are now."""
+
+        def observe(chunk: bytes | bytearray) -> None:
+            check.feed(chunk)
+            sender.message.feed(chunk)
+
+        def conclude(content: Content) -> None:
+            if sender.failure is None:
+                sender.message.finish(content)
+            if sender.ends_at(content.size):
+                check.finish(content)
+
+        async def advance(offset: int) -> None:
+            if not piece.digests and offset != upload.size:
+                await self._catalog.advance(self._at(upload, offset))
+                await piece.durable(offset)
+
+        self._intake.receiving[upload.id] = sender.progress
+        try:
+            return await self._store.append(
+                self._store.locator_of(upload.id),
+                upload.offset,
+                sender.chunks(),
+                observe,
+                conclude,
+                advance=advance,
+                at_most=piece.size,
+            )
+        finally:
+            del self._intake.receiving[upload.id]
+
+    async def _pause(self, upload: Upload, sender: Sender, size: int) -> Upload:
+        paused = self._at(upload, sender.offset_after(size))
+        await self._catalog.advance(paused)
+        return paused
+
+    async def _settle(self, received: Received) -> Upload:
+        await self._intake.inspect(received)
+        (upload,) = await Settlement(self._store, self._catalog).settle([received])
+        await self._intake.discard(upload.id)
+        return upload
+
+    async def _reject(self, upload: Upload, error: IntakeError) -> None:
+        until = datetime.now(UTC) + REMEMBERED
+        await self._catalog.move(upload.id, Status.REJECTED, reason=str(error), expires_at=until)
+        await self._intake.discard(upload.id)
+        log.info("upload rejected", upload=str(upload.id), reason=str(error))
+
+    def _at(self, upload: Upload, offset: int) -> Upload:
+        return replace(upload, offset=offset, expires_at=datetime.now(UTC) + self.lifetime)
+
+    async def _size_of_part(self, id: UUID) -> int:
+        with suppress(NotFound):
+            part = await self._catalog.get(id)
+            if part.status is Status.RECEIVING and part.terms and part.terms.partial and part.offset == part.size:
+                return part.size
+        raise Malformed("What is to be concatenated is not a complete partial upload.")
+
+    async def _parts(self, parts: Sequence[UUID], sizes: Sequence[int]) -> AsyncIterator[bytes]:
+        for id, size in zip(parts, sizes, strict=True):
+            async with aclosing(self._store.read(self._store.locator_of(id), 0, size)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _end(self, id: UUID) -> bool:
+        """Whether the state of an overdue upload ended; it may have moved on meanwhile, or be in use."""
+        with suppress(Locked, NotFound), self._locks.try_hold(id):
+            upload = await self._catalog.get(id)
+            if upload.expires_at is not None and upload.expires_at <= datetime.now(UTC):
+                await self._end_state(upload)
+                return True
+        return False
+
+    async def _end_state(self, upload: Upload) -> None:
+        if upload.status is not Status.RECEIVING:
+            await self._catalog.remove(upload.id)
+            return
+        until = datetime.now(UTC) + REMEMBERED
+        await self._catalog.move(upload.id, Status.EXPIRED, expires_at=until)
+        self._receptions.forget(upload.id)
+        await self._intake.discard(upload.id)
+        log.info("upload expired", upload=str(upload.id))
+
+
+def _unmoved(_: IntakeError) -> None:
+    """What takes but a moment is not interrupted; whoever asks for that waits."""

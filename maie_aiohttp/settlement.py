@@ -1,0 +1,100 @@
+"""From received to stored: the bytes are published, then recorded; or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import structlog
+
+from maie_aiohttp.checks import Findings
+from maie_aiohttp.concurrency import to_its_end
+from maie_aiohttp.errors import Busy, IntakeError, StorageFull
+from maie_aiohttp.interfaces import Catalog, Store
+from maie_aiohttp.model import Status, Stored, Upload
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An upload whose bytes are durable, and what the checks found."""
+
+    upload: Upload
+    size: int
+    findings: Findings
+
+
+class Settlement:
+    """The files of one request, settled together."""
+
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        self._store = store
+        self._catalog = catalog
+        self.decided = True
+        """Whether it is known what is stored. As long as it is not, the marks must stay, for start-up."""
+
+    async def settle(self, received: Sequence[Received]) -> Sequence[Upload]:
+        """Make it all part of the catalog; from the return on, it cannot be lost. Once begun it runs to its end,
+        whatever becomes of the request."""
+        return await to_its_end(self._settle(received))
+
+    async def _settle(self, received: Sequence[Received]) -> Sequence[Upload]:
+        self.decided = False
+        uploads = await self._publish(received)
+        await self._record(uploads)
+        self.decided = True
+        for one in received:
+            log.info("upload stored", upload=str(one.upload.id), size=one.size, format=one.findings.format.name)
+        return uploads
+
+    async def _publish(self, received: Sequence[Received]) -> Sequence[Upload]:
+        uploads: list[Upload] = []
+        try:
+            for one in received:
+                id, extension = one.upload.id, one.findings.format.extension
+                locator = await self._store.publish(self._store.locator_of(id), id, extension)
+                uploads.append(_stored(one, locator))
+        except IntakeError:
+            await self._retract(uploads)
+            raise
+        return uploads
+
+    async def _record(self, uploads: Sequence[Upload]) -> None:
+        """Where the catalog does not say what became of the records, it is asked whether they are there."""
+        try:
+            await self._catalog.settle(uploads)
+        except (StorageFull, Busy):
+            await self._retract(uploads)
+            raise
+        except Exception:
+            if not await self._catalog.known([upload.id for upload in uploads]):
+                await self._retract(uploads)
+                raise
+
+    async def _retract(self, uploads: Sequence[Upload]) -> None:
+        for upload in uploads:
+            if upload.stored is not None:
+                await self._store.retract(self._store.locator_of(upload.id), upload.stored.locator)
+        self.decided = True
+
+
+def _stored(received: Received, locator: str) -> Upload:
+    found = received.findings
+    stored = Stored(
+        size=received.size,
+        media_type=found.format.media_type,
+        format=found.format.name,
+        sha256=found.sha256,
+        locator=locator,
+        at=datetime.now(UTC),
+    )
+    return replace(
+        received.upload,
+        status=Status.STORED,
+        size=received.size,
+        offset=received.size,
+        stored=stored,
+        expires_at=None,
+    )
