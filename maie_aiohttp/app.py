@@ -59,7 +59,7 @@ def build(settings: Settings) -> web.Application:
             app[INTAKE], app[STORE], app[CATALOG] = intake, intake.store, intake.catalog
             app[RESUMPTION] = resumption = _resumption(intake, settings)
             async with (
-                _beside(audit(intake.store, intake.catalog)),
+                _beside(audit(intake.store, intake.catalog, intake.hub.publish)),
                 _beside(_keep_sweeping(resumption, settings.resumable.sweep_interval)),
             ):
                 yield

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from struct import unpack_from
 
 from maie_aiohttp import formats, libmagic
-from maie_aiohttp.errors import ChecksumMismatch, DigestMismatch, Empty, NotAudio, TooLarge
+from maie_aiohttp.errors import ChecksumMismatch, DigestMismatch, Empty, NotAudio, Rejected, TooLarge
 from maie_aiohttp.interfaces import HEAD, Chunk, Content
 
 
@@ -118,22 +118,34 @@ class Digest(Check):
 
 
 class Message(Check):
-    """The bytes of one request, verified by themselves: tus checksums, and `Content-Digest` of RFC 9530."""
+    """The bytes of one request, verified by themselves (tus checksums, and `Content-Digest` of RFC 9530), then shown to
+    the checks of the upload. Where they turn out to be broken, what those said of them does not count."""
 
-    def __init__(self, declared: Mapping[str, bytes]) -> None:
+    def __init__(self, declared: Mapping[str, bytes], check: Check) -> None:
         self._declared = declared
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in declared}
+        self._check = check
+        self._refusal: Rejected | None = None
 
     def feed(self, chunk: Chunk) -> None:
-        """Hash the next bytes."""
+        """Hash the next bytes. Raises what the upload's checks raise, unless that has to wait."""
         for running in self._hashes.values():
             running.update(chunk)
+        try:
+            if self._refusal is None:
+                self._check.feed(chunk)
+        except Rejected as refusal:
+            if not self._declared:
+                raise
+            self._refusal = refusal
 
     def finish(self, _: Content) -> None:
-        """Raises `ChecksumMismatch`."""
+        """Raises `ChecksumMismatch`, and what had to wait."""
         for name, expected in self._declared.items():
             if not hmac.compare_digest(self._hashes[name].digest(), expected):
                 raise ChecksumMismatch(f"The {name} digest of these bytes is not the one declared.")
+        if self._refusal is not None:
+            raise self._refusal
 
 
 class Polyglot(Check):

@@ -24,6 +24,7 @@ class Drain:
 
     def __init__(self) -> None:
         self._running: set[Interruptible] = set()
+        self._streams: set[Callable[[], None]] = set()
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -49,11 +50,23 @@ class Drain:
             if not self._running:
                 self._empty.set()
 
+    @contextmanager
+    def stream(self, end: Callable[[], None]) -> Iterator[None]:
+        """Something that goes on until `end` is called, which stopping begins with. Raises `Draining`."""
+        self.check()
+        self._streams.add(end)
+        try:
+            yield
+        finally:
+            self._streams.discard(end)
+
     async def run(self, patience: float, give_up: Callable[[], Awaitable[None]]) -> int:
-        """Refuse new uploads and wait `patience` seconds for those that run. Then interrupt them, let `give_up` end
-        what they wait for besides their bodies, and wait for those that are beyond interrupting. Returns how many
-        still ran."""
+        """End all streams, refuse new uploads and wait `patience` seconds for those that run. Then interrupt them, let
+        `give_up` end what they wait for besides their bodies, and wait for those that are beyond interrupting. Returns
+        how many still ran."""
         self._draining = True
+        for end in self._streams:
+            end()
         try:
             async with asyncio.timeout(patience):
                 await self._empty.wait()

@@ -6,6 +6,7 @@ import base64
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import cast
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from urllib.parse import quote
 import http_sf
 
 from maie_aiohttp.errors import Malformed
+from maie_aiohttp.model import Upload
 
 ALGORITHMS: Mapping[str, str] = {"sha-256": "sha256", "sha-512": "sha512"}
 """RFC 9530 names of the active digest algorithms, and what `hashlib` calls them. The deprecated ones are ignored, as
@@ -79,6 +81,25 @@ def declared_digests(fields: Iterable[str]) -> Mapping[str, bytes]:
 def repr_digest(sha256: str) -> str:
     """`Repr-Digest` of a stored upload, from its hexadecimal SHA-256."""
     return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+
+
+def upload_limit(max_size: int, expires_at: datetime | None) -> str:
+    """`Upload-Limit`: the bytes an upload may have, and the seconds left for it."""
+    if expires_at is None:
+        return f"max-size={max_size}"
+    left = round((expires_at - datetime.now(UTC)).total_seconds())
+    return f"max-size={max_size}, max-age={max(0, left)}"
+
+
+def standing(upload: Upload, max_size: int) -> dict[str, str]:
+    """How far an upload came, in the fields of the IETF's resumable uploads (section 4.3.2)."""
+    fields = {
+        "Upload-Offset": str(upload.offset),
+        "Upload-Complete": "?1" if upload.stored else "?0",
+        "Upload-Limit": upload_limit(max_size, upload.expires_at),
+        "Cache-Control": "no-store",
+    }
+    return fields if upload.size is None else {**fields, "Upload-Length": str(upload.size)}
 
 
 def _dictionary(field: str) -> Mapping[str, bytes]:

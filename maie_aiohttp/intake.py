@@ -18,6 +18,7 @@ from maie_aiohttp import formats
 from maie_aiohttp.checks import Examination, Findings, Progress, SizeLimit, too_large
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Busy, Empty, IntakeError, StorageFull
+from maie_aiohttp.hub import Hub
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.interfaces import Catalog, Store
 from maie_aiohttp.locks import Locks
@@ -46,7 +47,8 @@ class Intake:
         self.inspector = inspector
         self.locks = locks
         self.rules = rules
-        self.receiving: dict[UUID, Progress] = {}
+        self.hub = Hub()
+        self.receiving = self.hub.receiving
         """Uploads whose bytes are on their way."""
 
     def check(self, declared: Declared) -> None:
@@ -96,6 +98,7 @@ class Intake:
                 await self.discard(id)
             else:
                 await self._remove_stored(id, upload.stored)
+            self.hub.deleted(upload)
 
     async def _remove_stored(self, id: UUID, stored: Stored) -> None:
         """The file is taken back to `incoming/` first: whether a crash finds it with its record or without, start-up
@@ -118,23 +121,25 @@ class Delivery:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._limit = SizeLimit(intake.rules.max_size)
-        self._settlement = Settlement(intake.store, intake.catalog)
+        self._settlement = Settlement(intake.store, intake.catalog, intake.hub)
         self._begun: list[UUID] = []
         self._received: list[Received] = []
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, _: object, error: object, __: object) -> None:
         if self._settlement.decided:
             for id in self._begun:
                 await self._intake.discard(id)
+                self._intake.hub.given_up(id, error)
 
     async def receive(self, declared: Declared, chunks: AsyncIterator[bytes]) -> None:
         """Take one file to its end. Raises what is wrong with it as soon as that is known."""
         upload = _begun(declared)
         self._begun.append(upload.id)
-        size, findings = await self._examined(upload.id, declared, chunks)
+        self._intake.hub.begun(upload)
+        size, findings = await self._examined(upload, declared, chunks)
         received = Received(upload, size, findings)
         await self._intake.inspect(received)
         self._received.append(received)
@@ -145,21 +150,18 @@ class Delivery:
         complete = [replace(one, upload=replace(one.upload, metadata=metadata)) for one in self._received]
         return await self._settlement.settle(complete)
 
-    async def _examined(self, id: UUID, declared: Declared, chunks: AsyncIterator[bytes]) -> tuple[int, Findings]:
-        store, receiving = self._intake.store, self._intake.receiving
+    async def _examined(self, upload: Upload, declared: Declared, chunks: AsyncIterator[bytes]) -> tuple[int, Findings]:
+        store, progress = self._intake.store, Progress()
         examination = Examination(self._intake.rules.formats, declared.digests)
-        progress = receiving[id] = Progress()
-        try:
+        with self._intake.hub.reception(upload, progress):
             size = await store.append(
-                store.locator_of(id),
+                store.locator_of(upload.id),
                 0,
                 self._watched(chunks, progress),
                 examination.feed,
                 examination.finish,
                 at_most=declared.at_most,
             )
-        finally:
-            del receiving[id]
         return size, examination.findings()
 
     async def _watched(self, chunks: AsyncIterator[bytes], progress: Progress) -> AsyncIterator[bytes]:

@@ -107,6 +107,16 @@ class Upload:
     reason: str | None = None
     """Why it was refused."""
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is a piece for a later concatenation."""
+        return self.terms is not None and self.terms.partial
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it takes no more bytes: it is stored, or a piece that has its length."""
+        return self.stored is not None or (self.is_partial and self.offset == self.size)
+
 
 @dataclass(frozen=True, slots=True)
 class Position:

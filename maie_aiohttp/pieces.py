@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from maie_aiohttp.checks import Check, Message, Progress, SizeLimit, too_large, too_long
+from maie_aiohttp.checks import Check, Progress, SizeLimit, too_large, too_long
 from maie_aiohttp.errors import Complete, Gone, InconsistentLength, IntakeError, OffsetMismatch
 from maie_aiohttp.interfaces import Advance, unheard
 from maie_aiohttp.model import Status, Upload
@@ -51,7 +51,7 @@ def agreed(upload: Upload, piece: Piece) -> Upload:
     check_open(upload)
     if upload.offset != piece.offset:
         raise OffsetMismatch(expected=upload.offset, provided=piece.offset)
-    if upload.stored is not None and piece.size != 0:
+    if upload.is_whole and piece.size != 0:
         raise Complete("The upload has all of its bytes.")
     stated = {length for length in (upload.size, piece.length, _end(piece)) if length is not None}
     if len(stated) > 1 or any(length < upload.offset for length in stated):
@@ -71,7 +71,6 @@ class Sender:
     def __init__(self, upload: Upload, piece: Piece, max_size: int) -> None:
         self.failure: IntakeError | None = None
         self.progress = Progress(upload.offset)
-        self.message = Message(piece.digests)
         self._upload = upload
         self._piece = piece
         self._limit: Check

@@ -20,11 +20,14 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 import structlog
 
 from maie_aiohttp.errors import NotFound, StorageFailed
+from maie_aiohttp.events import Publish, unpublished
 from maie_aiohttp.formats import BY_NAME
 from maie_aiohttp.interfaces import Catalog, Store
 from maie_aiohttp.model import Position, Status, Upload
@@ -50,14 +53,14 @@ async def recover(store: Store, catalog: Catalog) -> None:
             log.exception("unfinished upload left alone", upload=str(id))
 
 
-async def audit(store: Store, catalog: Catalog) -> None:
+async def audit(store: Store, catalog: Catalog, publish: Publish = unpublished) -> None:
     """Compare every record with its file, and every file with its record. What fails is logged, and left out."""
-    await _audit_records(store, catalog, Status.STORED, confirm_damage)
-    await _audit_records(store, catalog, Status.DAMAGED, confirm_repair)
+    await _audit_records(store, catalog, Status.STORED, partial(confirm_damage, publish=publish))
+    await _audit_records(store, catalog, Status.DAMAGED, partial(confirm_repair, publish=publish))
     await _audit_files(store, catalog)
 
 
-async def confirm_damage(store: Store, catalog: Catalog, upload: Upload) -> bool:
+async def confirm_damage(store: Store, catalog: Catalog, upload: Upload, publish: Publish = unpublished) -> bool:
     """Whether the recording is damaged; its record then says so from now on.
 
     A file that is missing is no damage while it is deleted. A deletion may also end, or be undone, between two
@@ -74,15 +77,17 @@ async def confirm_damage(store: Store, catalog: Catalog, upload: Upload) -> bool
     if not await _looks_damaged(store, current):
         return False
     await catalog.move(current.id, Status.DAMAGED)
+    publish(replace(current, status=Status.DAMAGED))
     log.error("stored upload is damaged", upload=str(current.id))
     return True
 
 
-async def confirm_repair(store: Store, catalog: Catalog, upload: Upload) -> bool:
+async def confirm_repair(store: Store, catalog: Catalog, upload: Upload, publish: Publish = unpublished) -> bool:
     """Whether the file of a damaged recording is back, byte for byte; its record then says so from now on."""
     if not await _is_whole(store, upload):
         return False
     await catalog.move(upload.id, Status.STORED)
+    publish(replace(upload, status=Status.STORED))
     log.warning("damaged upload is whole again", upload=str(upload.id))
     return True
 

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from maie_aiohttp.checks import Check, too_large, too_long
+from maie_aiohttp.checks import Check, Message, too_large, too_long
 from maie_aiohttp.errors import Busy, Damaged, IntakeError, Locked, Malformed, NotFound, Rejected, StorageFull
 from maie_aiohttp.intake import Intake
 from maie_aiohttp.interfaces import Content
@@ -64,6 +64,7 @@ class Resumption:
             expires_at=now + self.lifetime,
         )
         await self._record(upload)
+        self._intake.hub.publish(upload)
         log.info("upload begun", upload=str(upload.id), size=upload.size)
         return upload
 
@@ -147,7 +148,7 @@ class Resumption:
         await self._store.admit(size - upload.offset)
 
     async def _receive(self, upload: Upload, piece: Piece, sender: Sender) -> Upload:
-        if upload.terms is not None and upload.terms.partial:
+        if upload.is_partial:
             return await self._pause(upload, sender, await self._append(upload, piece, sender, Check()))
         examination = await self._receptions.take(upload)
         size = await self._append(upload, piece, sender, examination)
@@ -160,14 +161,11 @@ class Resumption:
 
     async def _append(self, upload: Upload, piece: Piece, sender: Sender, check: Check) -> int:
         """Returns how many bytes there are now."""
-
-        def observe(chunk: bytes | bytearray) -> None:
-            check.feed(chunk)
-            sender.message.feed(chunk)
+        message = Message(piece.digests, check)
 
         def conclude(content: Content) -> None:
             if sender.failure is None:
-                sender.message.finish(content)
+                message.finish(content)
             if sender.ends_at(content.size):
                 check.finish(content)
 
@@ -176,34 +174,33 @@ class Resumption:
                 await self._catalog.advance(self._at(upload, offset))
                 await piece.durable(offset)
 
-        self._intake.receiving[upload.id] = sender.progress
-        try:
+        with self._intake.hub.reception(upload, sender.progress):
             return await self._store.append(
                 self._store.locator_of(upload.id),
                 upload.offset,
                 sender.chunks(),
-                observe,
+                message.feed,
                 conclude,
                 advance=advance,
                 at_most=piece.size,
             )
-        finally:
-            del self._intake.receiving[upload.id]
 
     async def _pause(self, upload: Upload, sender: Sender, size: int) -> Upload:
         paused = self._at(upload, sender.offset_after(size))
         await self._catalog.advance(paused)
+        log.info("upload paused", upload=str(upload.id), offset=paused.offset, size=paused.size)
         return paused
 
     async def _settle(self, received: Received) -> Upload:
         await self._intake.inspect(received)
-        (upload,) = await Settlement(self._store, self._catalog).settle([received])
+        (upload,) = await Settlement(self._store, self._catalog, self._intake.hub).settle([received])
         await self._intake.discard(upload.id)
         return upload
 
     async def _reject(self, upload: Upload, error: IntakeError) -> None:
         until = datetime.now(UTC) + REMEMBERED
         await self._catalog.move(upload.id, Status.REJECTED, reason=str(error), expires_at=until)
+        self._intake.hub.publish(replace(upload, status=Status.REJECTED, reason=str(error), expires_at=until))
         await self._intake.discard(upload.id)
         log.info("upload rejected", upload=str(upload.id), reason=str(error))
 
@@ -213,8 +210,8 @@ class Resumption:
     async def _size_of_part(self, id: UUID) -> int:
         with suppress(NotFound):
             part = await self._catalog.get(id)
-            if part.status is Status.RECEIVING and part.terms and part.terms.partial and part.offset == part.size:
-                return part.size
+            if part.status is Status.RECEIVING and part.is_partial and part.is_whole:
+                return part.offset
         raise Malformed("What is to be concatenated is not a complete partial upload.")
 
     async def _parts(self, parts: Sequence[UUID], sizes: Sequence[int]) -> AsyncIterator[bytes]:
@@ -238,6 +235,7 @@ class Resumption:
             return
         until = datetime.now(UTC) + REMEMBERED
         await self._catalog.move(upload.id, Status.EXPIRED, expires_at=until)
+        self._intake.hub.publish(replace(upload, status=Status.EXPIRED, expires_at=until))
         self._receptions.forget(upload.id)
         await self._intake.discard(upload.id)
         log.info("upload expired", upload=str(upload.id))

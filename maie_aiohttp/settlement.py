@@ -11,6 +11,7 @@ import structlog
 from maie_aiohttp.checks import Findings
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Busy, IntakeError, StorageFull
+from maie_aiohttp.hub import Hub
 from maie_aiohttp.interfaces import Catalog, Store
 from maie_aiohttp.model import Status, Stored, Upload
 
@@ -29,9 +30,10 @@ class Received:
 class Settlement:
     """The files of one request, settled together."""
 
-    def __init__(self, store: Store, catalog: Catalog) -> None:
+    def __init__(self, store: Store, catalog: Catalog, hub: Hub) -> None:
         self._store = store
         self._catalog = catalog
+        self._hub = hub
         self.decided = True
         """Whether it is known what is stored. As long as it is not, the marks must stay, for start-up."""
 
@@ -45,6 +47,8 @@ class Settlement:
         uploads = await self._publish(received)
         await self._record(uploads)
         self.decided = True
+        for upload in uploads:
+            self._hub.publish(upload)
         for one in received:
             log.info("upload stored", upload=str(one.upload.id), size=one.size, format=one.findings.format.name)
         return uploads

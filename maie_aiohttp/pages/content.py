@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from aiohttp import ETag, web
 
-from maie_aiohttp.appkeys import CATALOG, STORE
+from maie_aiohttp.appkeys import CATALOG, INTAKE, STORE
 from maie_aiohttp.errors import Damaged, NotFound
 from maie_aiohttp.headers import attachment, repr_digest
 from maie_aiohttp.locations import identifier
@@ -40,7 +40,7 @@ async def _intact(request: web.Request) -> tuple[Upload, Stored]:
     if upload.status is Status.STORED:
         if await store.size(upload.stored.locator) == upload.stored.size:
             return upload, upload.stored
-        if not await confirm_damage(store, catalog, upload):
+        if not await confirm_damage(store, catalog, upload, request.app[INTAKE].hub.publish):
             raise NotFound("The upload is just being deleted.")
     raise Damaged("The stored recording is damaged; it is not given out.")
 

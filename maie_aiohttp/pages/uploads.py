@@ -10,14 +10,18 @@ from uuid import UUID
 
 from aiohttp import web
 
-from maie_aiohttp.appkeys import CATALOG
+from maie_aiohttp.appkeys import CATALOG, INTAKE, LIMITS
 from maie_aiohttp.errors import Malformed
+from maie_aiohttp.headers import standing
 from maie_aiohttp.locations import identifier, root
 from maie_aiohttp.model import Position, Status, Upload
 from maie_aiohttp.records import as_json
 
 PAGE = 50
 LARGEST_PAGE = 200
+
+_TO_GO_ON = frozenset({Status.RECEIVING, Status.STORED})
+"""States in which there is an offset, be it the end."""
 
 
 async def list_uploads(request: web.Request) -> web.Response:
@@ -36,8 +40,12 @@ async def list_uploads(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """`GET /v1/uploads/{id}`."""
-    return web.json_response(as_json(await request.app[CATALOG].get(identifier(request)), root(request)))
+    """`GET /v1/uploads/{id}`. Nobody who writes the upload is disturbed; the header tells how far it came only while
+    nobody does, since whoever reads an offset there may go on from it."""
+    upload = await request.app[CATALOG].get(identifier(request))
+    resting = upload.status in _TO_GO_ON and upload.id not in request.app[INTAKE].receiving
+    told = standing(upload, request.app[LIMITS].max_size) if resting else {"Cache-Control": "no-store"}
+    return web.json_response(as_json(upload, root(request)), headers=told)
 
 
 def _limit(text: str | None) -> int:

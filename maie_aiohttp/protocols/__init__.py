@@ -12,8 +12,5 @@ ROUTES = (
     web.options(COLLECTION, resume.options),
     web.post(COLLECTION, create.create, expect_handler=expect),
     web.options(f"{COLLECTION}/{{id}}", resume.options),
-    web.head(f"{COLLECTION}/{{id}}", resume.look),
-    web.patch(f"{COLLECTION}/{{id}}", resume.append, expect_handler=expect),
-    web.post(f"{COLLECTION}/{{id}}", resume.override, expect_handler=expect),
-    web.delete(f"{COLLECTION}/{{id}}", resume.remove),
+    *(web.route(method, f"{COLLECTION}/{{id}}", resume.act, expect_handler=expect) for method in resume.METHODS),
 )

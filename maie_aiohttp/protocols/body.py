@@ -43,6 +43,7 @@ class Body:
         self._waiting: asyncio.Timeout | None = None
         self._interruption: IntakeError | None = None
         self._invited = False
+        self._salvaged = False
 
     def interrupt(self, error: IntakeError) -> None:
         """Let the read that waits for the network, or the next one that would have to ask it, raise `error`."""
@@ -132,6 +133,8 @@ class Body:
 
     async def _fill(self) -> bool:
         """Add what came next to the buffer; False at the end of the body."""
+        if self._salvage():
+            return True
         if self._interruption and not self._stream.is_eof():
             raise self._interruption
         await self._invite()
@@ -146,6 +149,17 @@ class Body:
         self._buffer += arrived
         await self._give_way(FILL_COSTS)
         return bool(arrived)
+
+    def _salvage(self) -> bool:
+        """Take, once, what had arrived when the body was broken off: the stream itself would only raise from now on."""
+        broken = self._interruption is not None or self._stream.exception() is not None
+        if not broken or self._salvaged:
+            return False
+        self._salvaged = True
+        left = self._stream._read_nowait(-1)  # noqa: SLF001 - its public sister raises, and drops what is there
+        self._buffer = self._buffer[self._start :] + left
+        self._start = self._clear = 0
+        return bool(left)
 
     async def _invite(self) -> None:
         """Ask for the body before the first read, where the client waits for that (RFC 9110, section 10.1.1)."""

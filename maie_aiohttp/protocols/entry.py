@@ -15,8 +15,10 @@ from maie_aiohttp.protocols.resumable_fields import parse
 
 
 def speaks_tus(request: web.Request) -> bool:
-    """Whether this is a request of tus, by its version field or by the type of its content."""
-    return "Tus-Resumable" in request.headers or request.content_type == "application/offset+octet-stream"
+    """Whether this is a request of tus, by its version field, or by the type of its content, unless a draft of the
+    other protocol is named: some clients send the same type there."""
+    typed = request.content_type == "application/offset+octet-stream"
+    return "Tus-Resumable" in request.headers or (typed and "Upload-Draft-Interop-Version" not in request.headers)
 
 
 def speaks_resumable(request: web.Request) -> bool:

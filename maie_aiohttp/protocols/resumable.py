@@ -11,15 +11,16 @@ from aiohttp import web
 
 from maie_aiohttp.appkeys import INTAKE, LIMITS, RESUMPTION
 from maie_aiohttp.errors import ChecksumMismatch, DigestMismatch, Empty, IntakeError, Malformed, NotAudio, TooLarge
-from maie_aiohttp.headers import declared_digests
-from maie_aiohttp.locations import identifier, location
+from maie_aiohttp.headers import declared_digests, standing, upload_limit
+from maie_aiohttp.locations import identifier, location, root
 from maie_aiohttp.model import Declared, Upload
 from maie_aiohttp.pieces import Piece
 from maie_aiohttp.problems import Kind, answer, problem
 from maie_aiohttp.protocols import disposition
 from maie_aiohttp.protocols.answers import created
 from maie_aiohttp.protocols.body import Body
-from maie_aiohttp.protocols.resumable_fields import EXPLICIT, PROGRESSIVE, TYPED, Fields, completeness, limit, parse
+from maie_aiohttp.protocols.resumable_fields import EXPLICIT, PROGRESSIVE, TYPED, Fields, completeness, parse
+from maie_aiohttp.records import as_json
 
 Handler = Callable[[web.Request, Body], Awaitable[web.Response]]
 
@@ -55,7 +56,8 @@ async def create(request: web.Request, body: Body) -> web.Response:
     place = {"Location": location(request, upload.id), "Upload-Limit": _limits(request, upload.expires_at)}
     await _inform(body, fields, place)
     upload = await request.app[RESUMPTION].append(upload.id, piece)
-    return _acknowledged(request, fields, upload, web.Response(status=201, headers=place))
+    begun = web.json_response(as_json(upload, root(request)), status=201, headers=place)
+    return _acknowledged(request, fields, upload, begun)
 
 
 @_attributed
@@ -74,10 +76,8 @@ async def append(request: web.Request, body: Body) -> web.Response:
 async def look(request: web.Request) -> web.Response:
     """Tell how far an upload has come."""
     upload = await request.app[RESUMPTION].look(identifier(request))
-    headers = {**_state(upload, parse(request.headers)), "Upload-Limit": _limits(request, upload.expires_at)}
-    if upload.size is not None:
-        headers["Upload-Length"] = str(upload.size)
-    return web.Response(status=204, headers={**headers, "Cache-Control": "no-store"})
+    told = {**standing(upload, request.app[LIMITS].max_size), **_state(upload, parse(request.headers))}
+    return web.Response(status=204, headers=told)
 
 
 async def remove(request: web.Request) -> web.Response:
@@ -152,8 +152,4 @@ def _refusal(request: web.Request, error: IntakeError, *, verdict: bool) -> web.
 
 
 def _limits(request: web.Request, expires_at: datetime | None = None) -> str:
-    """What clients have to keep to, with an upload that expires then."""
-    limits = {"max-size": request.app[LIMITS].max_size}
-    if expires_at is not None:
-        limits["max-age"] = max(0, round((expires_at - datetime.now(UTC)).total_seconds()))
-    return limit(limits)
+    return upload_limit(request.app[LIMITS].max_size, expires_at)

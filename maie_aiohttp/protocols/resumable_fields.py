@@ -86,11 +86,6 @@ def completeness(complete: bool, dialect: int) -> Mapping[str, str]:
     return {"Upload-Complete": http_sf.ser(complete)}
 
 
-def limit(limits: Mapping[str, int]) -> str:
-    """The value of `Upload-Limit`, which is never empty."""
-    return http_sf.ser(dict(limits) or {"min-size": 0})
-
-
 def _integer(headers: CIMultiDictProxy[str], name: str) -> int | None:
     value = _item(headers, name, int)
     return value if value is not None and value >= 0 else None

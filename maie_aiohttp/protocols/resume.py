@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from aiohttp import web
 
+from maie_aiohttp.problems import http_answer
 from maie_aiohttp.protocols import resumable, tus
 from maie_aiohttp.protocols.entry import entered, speaks_tus
 
@@ -28,11 +29,12 @@ async def remove(request: web.Request) -> web.Response:
     return await (tus.remove(request) if speaks_tus(request) else resumable.remove(request))
 
 
-async def override(request: web.Request) -> web.Response:
-    """For clients that can only send POST: the method is in a header field (tus 1.0.0, X-HTTP-Method-Override)."""
-    verb = VERBS.get(request.headers.get("X-HTTP-Method-Override", "").upper())
+async def act(request: web.Request) -> web.Response:
+    """Do what the method says; or, for clients that cannot send every method, the field that stands for it (tus 1.0.0,
+    X-HTTP-Method-Override)."""
+    verb = VERBS.get(request.headers.get("X-HTTP-Method-Override", request.method).upper())
     if verb is None:
-        raise web.HTTPMethodNotAllowed("POST", VERBS)
+        return http_answer(request, 405, {"Allow": ", ".join(sorted(VERBS))})
     return await verb(request)
 
 
@@ -44,3 +46,6 @@ async def options(request: web.Request) -> web.Response:
 VERBS: Mapping[str, Callable[[web.Request], Awaitable[web.Response]]] = MappingProxyType(
     {"HEAD": look, "PATCH": append, "DELETE": remove}
 )
+
+METHODS = (*VERBS, "POST")
+"""POST only stands for another one."""

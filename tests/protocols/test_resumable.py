@@ -208,9 +208,8 @@ async def test_limits_are_the_same_wherever_they_are_told(edge: Edge) -> None:
     """4.1.4. They do not change while an upload lasts; only its remaining lifetime may."""
     interim, final = await talk(edge, sized(FIRST, MORE, NEWEST))
     told = [limits(answer.headers) for answer in (interim, final, await Upload(edge, path_of(final)).look())]
-    ages = [members.pop("max-age", DAY) for members in told]
+    assert all(0 < members.pop("max-age", DAY) <= DAY for members in told)
     assert told[0] == told[1] == told[2]
-    assert all(0 < later <= earlier <= DAY for earlier, later in pairwise(ages))
 
 
 # Creation
@@ -450,6 +449,25 @@ async def test_a_record_tells_the_same(edge: Edge) -> None:
         for name in ("Upload-Offset", "Upload-Complete", "Upload-Length", "Cache-Control"):
             assert answer.headers[name] == looked[name.lower()]
         assert "max-size" in limits({"upload-limit": answer.headers["Upload-Limit"]})
+
+
+async def test_a_record_tells_no_offset_that_is_passed(edge: Edge) -> None:
+    """4.6. What is told is accepted next; a record that is read while somebody writes need not tell."""
+    upload = await Upload.begin(edge, FIRST)
+    async with upload.sending(HALF, REST[:100], MORE):
+        async with edge.client.get(upload.path) as answer:
+            told = answer.headers.get("Upload-Offset")
+        if told is not None:
+            assert (await upload.send(told, MORE)).status // 100 == 2
+    await upload.assert_goes_on(HALF + 100)
+
+
+async def test_the_record_of_an_upload_that_is_over_tells_none(edge: Edge) -> None:
+    """4.4.2. There is no further interaction that it could be for."""
+    upload = await Upload.begin(edge, FIRST, f"Upload-Length: {SIZE}")
+    assert (await upload.send(HALF, MORE, body=REST + b"more")).status == 413
+    async with edge.client.get(upload.path) as answer:
+        assert ((await answer.json())["status"], answer.headers.get("Upload-Offset")) == ("rejected", None)
 
 
 @pytest.mark.parametrize("id", ["00000000-0000-4000-8000-000000000000", "abc"])

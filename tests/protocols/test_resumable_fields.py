@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import http_sf
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from maie_aiohttp.errors import InconsistentLength
-from maie_aiohttp.protocols.resumable_fields import Fields, completeness, limit, parse
+from maie_aiohttp.protocols.resumable_fields import Fields, completeness, parse
 
 LARGEST = 999_999_999_999_999
 """Of RFC 9651, section 3.3.1."""
@@ -113,9 +110,3 @@ def test_two_statements_of_the_length_agree(start: int, size: int, length: int) 
     if length != start + size:
         with pytest.raises(InconsistentLength):
             Fields(complete=True, length=length).total(start, size)
-
-
-@given(st.dictionaries(st.sampled_from(["max-size", "min-size", "max-age"]), SIZES))
-def test_limits_are_a_dictionary_and_never_nothing(limits: Mapping[str, int]) -> None:
-    read = http_sf.parse(limit(limits).encode(), tltype="dictionary")
-    assert read == {name: (value, {}) for name, value in (limits or {"min-size": 0}).items()}

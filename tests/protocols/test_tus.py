@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from maie_aiohttp.appkeys import DRAIN
 from tests.conftest import Client, configure, files, serving
 from tests.protocols.tus_rules import (
     ALL,
@@ -121,16 +122,19 @@ async def test_a_stalled_patch_is_ended_and_keeps_what_arrived(folder: Path) -> 
 
 
 async def test_a_stopping_server_keeps_what_arrived(folder: Path) -> None:
-    settings = configure(folder, server={"drain_timeout": "300 ms", "linger": "100 ms"})
-    async with serving(settings) as client, tus(client) as server:
+    async with serving(configure(folder)) as client, tus(client) as server:
         path = await server.begin()
         async with server.holding(path, ALL) as holder:
             holder.send(WAV[:HALF])
-            await client.close()
+            assert await client.app[DRAIN].run(0.1, nothing) == 1
             assert (await holder.answer()).status == 503
-    async with serving(settings) as client, tus(client) as server:
+    async with serving(configure(folder)) as client, tus(client) as server:
         assert await server.offset(path) == HALF
         await must_complete(server, path, WAV)
+
+
+async def nothing() -> None:
+    """There is nobody else to tell."""
 
 
 async def test_a_restart_does_not_forget_what_the_check_saw(folder: Path) -> None:

@@ -1,0 +1,121 @@
+"""Server-sent events (HTML standard, section 9.2): what becomes of one upload, or of all.
+
+The statuses and `deleted` carry the record, and an id from which a client that was away goes on; where that is too long
+ago, its stream begins anew, with what there is. `received` carries a number of bytes, a few times a second. An upload
+that comes in one request may end without a record: `rejected` for what it is, or else, its sender lost, just `deleted`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+from aiohttp import web
+
+from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE
+from maie_aiohttp.errors import NotFound
+from maie_aiohttp.events import Change, Listener, Reception, snapshot
+from maie_aiohttp.locations import identifier, root
+from maie_aiohttp.model import Upload
+from maie_aiohttp.records import as_json
+
+Find = Callable[[web.Request], Awaitable[Sequence[Upload]]]
+"""Finds the uploads that a stream begins with."""
+
+HEARTBEAT = 15.0
+"""Seconds without a word after which a comment shows that the stream lives; whether the client does, shows then."""
+
+NEWEST = 200
+"""Uploads with which the stream of all begins."""
+
+HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+COMMENT = b":\n\n"
+RETRY = b"retry: 2000\n\n"  # milliseconds
+
+
+async def follow(request: web.Request) -> web.StreamResponse:
+    """`GET /v1/uploads/{id}/events`: from the state the upload is in to its end. A client that has seen the end gets
+    204, and browsers then ask no more. Raises `NotFound`."""
+    return await _stream(request, identifier(request), _one)
+
+
+async def follow_all(request: web.Request) -> web.StreamResponse:
+    """`GET /v1/events`: the newest uploads, then all that happens, for ever. Parts of concatenations are left out."""
+    return await _stream(request, None, _newest)
+
+
+async def _stream(request: web.Request, about: UUID | None, find: Find) -> web.StreamResponse:
+    """The connection ends with the answer: where a server stops, the client then looks for the next."""
+    response = web.StreamResponse(headers=HEADERS)
+    response.force_close()
+    try:
+        async with request.app[INTAKE].hub.listen(about) as listener:
+            with request.app[DRAIN].stream(listener.end):
+                changes = await _beginning(request, listener, find)
+                if changes is None:
+                    return web.Response(status=204)
+                await response.prepare(request)
+                if request.method != "HEAD":
+                    await _tell(response, listener, changes, root(request))
+    except TimeoutError:
+        _let_go(request)
+    return response
+
+
+async def _tell(response: web.StreamResponse, listener: Listener, changes: Sequence[Change], root: str) -> None:
+    """Write what happens, as it happens; of one upload, up to its end."""
+    receptions: Sequence[Reception] = ()
+    await response.write(RETRY)
+    while True:
+        told = [_event(change.name, as_json(change.upload, root), change.id) for change in changes]
+        told += [_event("received", _count(reception)) for reception in receptions]
+        await response.write(b"".join(told) or COMMENT)
+        if listener.about is not None and any(change.is_end for change in changes):
+            return
+        changes, receptions = await listener.news(HEARTBEAT)
+
+
+def _let_go(request: web.Request) -> None:
+    """The listener was sent away. If it does not read, it would keep even the end of the answer waiting."""
+    if request.transport is not None and request.transport.get_write_buffer_size():
+        request.transport.abort()
+        raise ConnectionAbortedError("The client does not read.")
+
+
+async def _beginning(request: web.Request, listener: Listener, find: Find) -> Sequence[Change] | None:
+    """What a client missed, or else what there is now; None if it has seen the end."""
+    missed = request.app[INTAKE].hub.since(request.headers.get("Last-Event-ID"), listener)
+    if missed is None:
+        return snapshot(await find(request), listener.position)
+    over = listener.about is not None and not missed and await _is_over(request)
+    return None if over and not listener.changes else missed
+
+
+async def _one(request: web.Request) -> Sequence[Upload]:
+    id = identifier(request)
+    return [request.app[INTAKE].hub.unrecorded.get(id) or await request.app[CATALOG].get(id)]
+
+
+async def _newest(request: web.Request) -> Sequence[Upload]:
+    unrecorded = list(request.app[INTAKE].hub.unrecorded.values())
+    recorded = await request.app[CATALOG].list(NEWEST, status=None, after=None)
+    return [*unrecorded, *reversed(recorded)]
+
+
+async def _is_over(request: web.Request) -> bool:
+    try:
+        (upload,) = await _one(request)
+    except NotFound:
+        return True
+    return Change.of(upload).is_end
+
+
+def _count(reception: Reception) -> dict[str, object]:
+    upload = reception.upload
+    return {"id": str(upload.id), "received": reception.received, "size": upload.size}
+
+
+def _event(name: str, data: object, id: str | None = None) -> bytes:
+    fields = {"id": id, "event": name, "data": json.dumps(data)}
+    return b"%b\n" % "".join(f"{field}: {value}\n" for field, value in fields.items() if value is not None).encode()
