@@ -29,7 +29,7 @@ memory: $(VENV)/test ## peak memory, beside a server that reads whole files
 	$(BIN)/python -m benchmarks.memory
 
 clean: ## remove the environment and everything made
-	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/clients/node/node_modules build dist *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
