@@ -1,7 +1,8 @@
-"""A client of both doors that decides itself when each byte goes out."""
+"""A client of all doors that decides itself when each byte goes out."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -27,10 +28,10 @@ Pace = Callable[[Recording], AsyncIterator[bytes]]
 class Envelope:
     """What stands around a recording on the wire."""
 
-    content_type: str
-    disposition: str | None
-    head: bytes
-    tail: bytes
+    fields: Mapping[str, str]
+    """Of the header."""
+    head: bytes = b""
+    tail: bytes = b""
 
 
 Door = Callable[[Recording], Envelope]
@@ -40,15 +41,33 @@ def form(recording: Recording) -> Envelope:
     """`multipart/form-data` with one file."""
     disposition = f'Content-Disposition: form-data; name="file"; filename="{recording.filename}"'
     head = f"--scenario\r\n{disposition}\r\n\r\n".encode()
-    return Envelope("multipart/form-data; boundary=scenario", None, head, b"\r\n--scenario--\r\n")
+    return Envelope({"Content-Type": "multipart/form-data; boundary=scenario"}, head, b"\r\n--scenario--\r\n")
 
 
 def raw(recording: Recording) -> Envelope:
     """The body is the file."""
-    return Envelope("application/octet-stream", f'attachment; filename="{recording.filename}"', b"", b"")
+    return Envelope({"Content-Disposition": f'attachment; filename="{recording.filename}"'})
 
 
-DOORS: tuple[Door, ...] = (form, raw)
+def tus(recording: Recording) -> Envelope:
+    """A creation that holds all of the bytes."""
+    filename = base64.b64encode(recording.filename.encode()).decode()
+    return Envelope(
+        {
+            "Tus-Resumable": "1.0.0",
+            "Upload-Length": str(recording.size),
+            "Upload-Metadata": f"filename {filename}",
+            "Content-Type": "application/offset+octet-stream",
+        }
+    )
+
+
+def resumable(recording: Recording) -> Envelope:
+    """A creation of the IETF's protocol that is complete."""
+    return Envelope({**raw(recording).fields, "Upload-Complete": "?1"})
+
+
+DOORS: tuple[Door, ...] = (form, raw, tus, resumable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +109,7 @@ async def upload(
     """Send a recording, at the pace of the iterator that `pace` makes of it. Raises `aiohttp.ClientError`."""
     envelope = door(recording)
     length = len(envelope.head) + recording.size + len(envelope.tail)
-    headers = {"Content-Type": envelope.content_type, "Content-Length": str(length)}
-    if envelope.disposition:
-        headers["Content-Disposition"] = envelope.disposition
+    headers = {"Content-Type": "application/octet-stream", **envelope.fields, "Content-Length": str(length)}
     async with session.post(UPLOADS, data=_body(envelope, pace(recording)), headers=headers) as response:
         return Answer(response.status, response.headers, await response.json(content_type=None))
 

@@ -110,13 +110,16 @@ async def _delete(session: ClientSession, id: str, ledger: Ledger) -> None:
 async def _differences(server: Process, folder: Path, ledger: Ledger) -> list[str]:
     """Where disk and catalog break what the clients were promised, or contradict each other."""
     async with client(server) as session:
-        records, told = await listed(session), _told(folder)
+        everything, told = await listed(session), _told(folder)
+        records = {id: record for id, record in everything.items() if record["status"] == "stored"}
+        under_way = {id for id, record in everything.items() if record["status"] == "receiving"}
         return [
             *(f"{id} is lost" for id in ledger.must_be_there() if not _is_kept(ledger.acknowledged[id], records, id)),
             *(f"{id} was deleted and is back" for id in ledger.deleted & records.keys()),
             *(f"{id} does not read back as recorded" for id in await _broken(session, records)),
             *(f"{id} has a file or a record, not both" for id in _published(folder) ^ records.keys()),
-            *(f"{path} is left over" for path in (folder / "incoming").iterdir()),
+            *(f"{id} is {everything[id]['status']}" for id in everything.keys() - records.keys() - under_way),
+            *(f"{id} has bytes or a record, not both" for id in _unfinished(folder) ^ under_way),
             *(f"{id} has {told[id]} outbox rows" for id in told.keys() | records.keys() if told[id] != (id in records)),
         ]
 
@@ -139,6 +142,10 @@ async def _broken(session: ClientSession, records: Mapping[str, Record]) -> list
 
 def _published(folder: Path) -> set[str]:
     return {path.stem for path in (folder / "audio").glob("*/*")}
+
+
+def _unfinished(folder: Path) -> set[str]:
+    return {path.stem for path in (folder / "incoming").iterdir()}
 
 
 def _told(folder: Path) -> Counter[str]:
