@@ -14,11 +14,10 @@ import structlog
 from aiohttp import web
 from aiohttp.web_routedef import RouteDef
 
-from maie_aiohttp import cors, middlewares, pages, protocols
+from maie_aiohttp import cors, expiry, middlewares, pages, protocols
 from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE, LIMITS, RESUMPTION, SERVER, STORE
 from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
 from maie_aiohttp.drain import Drain
-from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.formats import CORE, OPTIONAL
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.intake import Intake, Rules
@@ -57,10 +56,10 @@ def build(settings: Settings) -> web.Application:
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with running(settings, rules) as intake:
             app[INTAKE], app[STORE], app[CATALOG] = intake, intake.store, intake.catalog
-            app[RESUMPTION] = resumption = _resumption(intake, settings)
+            app[RESUMPTION] = Resumption(intake, timedelta(seconds=settings.resumable.lifetime))
             async with (
                 _beside(audit(intake.store, intake.catalog, intake.hub.publish)),
-                _beside(_keep_sweeping(resumption, settings.resumable.sweep_interval)),
+                _beside(_keep_sweeping(intake, settings.resumable.sweep_interval)),
             ):
                 yield
 
@@ -91,7 +90,7 @@ async def sweep(settings: Settings, rules: Rules) -> int:
         folder = DataFolder(settings.storage.folder)
         stack.callback(folder.close)
         folder.attach()
-        return await _resumption(await _assemble(stack, folder, settings, rules), settings).sweep()
+        return await expiry.sweep(await _assemble(stack, folder, settings, rules))
 
 
 async def _assemble(stack: AsyncExitStack, folder: DataFolder, settings: Settings, rules: Rules) -> Intake:
@@ -99,7 +98,7 @@ async def _assemble(stack: AsyncExitStack, folder: DataFolder, settings: Setting
     stack.callback(store.close)
     catalog = await SqlCatalog.open(settings.catalog.url or sqlite_url(folder.root / "catalog.sqlite"))
     stack.push_async_callback(catalog.close)
-    locks = Locks(folder.locks)
+    locks = Locks(folder.locks_file)
     stack.callback(locks.close)
     return Intake(store, catalog, _inspector(settings), locks, rules)
 
@@ -121,21 +120,17 @@ def _store(settings: Settings, folder: DataFolder) -> DiskStore:
     )
 
 
-def _resumption(intake: Intake, settings: Settings) -> Resumption:
-    return Resumption(intake, timedelta(seconds=settings.resumable.lifetime))
-
-
 def _inspector(settings: Settings) -> Inspector:
     limits = settings.inspector
     return Inspector(workers=limits.workers, timeout=limits.timeout, memory=limits.memory)
 
 
-async def _keep_sweeping(resumption: Resumption, interval: float) -> NoReturn:
+async def _keep_sweeping(intake: Intake, interval: float) -> NoReturn:
     """Let uploads expire, at once and every `interval` seconds."""
     while True:
         try:
-            await resumption.sweep()
-        except IntakeError:
+            await expiry.sweep(intake)
+        except Exception:
             log.exception("expired uploads not swept")
         await asyncio.sleep(interval)
 

@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.command == "check-config":
             sys.stdout.write(settings.render(configured))
             return 0
-        settings.prepare_folder(configured)
+        if chosen.command != "sweep":
+            settings.prepare_folder(configured)
         with journal.written(level=configured.log.level, style=configured.log.format):
             asyncio.run(_COMMANDS[chosen.command](configured))
     except settings.ConfigurationError as error:

@@ -3,22 +3,23 @@
 IntakeError
 ├── Rejected                the upload itself is refused, for good
 │   ├── Malformed           the request does not say what it means, or says it wrongly
-│   │   ├── Truncated       the body ended before its own end
-│   │   ├── DigestMismatch  the bytes are not those the client declared
-│   │   └── InconsistentLength   two statements of one length differ
+│   │   └── DigestMismatch  the bytes are not those the client declared
 │   ├── TooLarge            more bytes, parts or fields than the limits allow
 │   ├── Empty               no bytes at all
-│   ├── NotAudio            content, name or declared type is not accepted audio
-│   └── TooSlow             the client stopped sending
+│   └── NotAudio            content, name or declared type is not accepted audio
+├── Interrupted             the bytes stopped coming; those before may count
+│   ├── Truncated           the body ended before its own end
+│   ├── TooSlow             the client stopped sending
+│   ├── Draining            the server is stopping
+│   └── Superseded          another request has taken the upload over
 ├── NotFound                no such upload
 ├── Gone                    the upload was refused, or abandoned, and is remembered only by name
 ├── Complete                the upload takes no more bytes
 ├── OffsetMismatch          the bytes do not begin where those received end
+├── InconsistentLength      two statements of one length differ
 ├── ChecksumMismatch        these bytes are broken; the same ones, sent again, may not be
 ├── Locked                  another request holds the upload and does not let go
-├── Superseded              another request has taken the upload over
 ├── Damaged                 the stored bytes are no longer those that were accepted
-├── Draining                the server is stopping
 ├── Busy                    a limited resource is taken; the same request works later
 ├── StorageFull             the disk has no room
 └── StorageFailed           the disk or the catalog did not take the bytes
@@ -40,16 +41,8 @@ class Malformed(Rejected):
     """The request does not say what it means, or says it wrongly."""
 
 
-class Truncated(Malformed):
-    """The body ended before its own end."""
-
-
 class DigestMismatch(Malformed):
     """The bytes are not those the client declared (RFC 9530)."""
-
-
-class InconsistentLength(Malformed):
-    """The length now stated, or the bytes that came, contradict the length stated before."""
 
 
 class TooLarge(Rejected):
@@ -64,8 +57,24 @@ class NotAudio(Rejected):
     """Content, file name or declared type is not accepted audio."""
 
 
-class TooSlow(Rejected):
+class Interrupted(IntakeError):
+    """The bytes of an upload stopped coming before their end."""
+
+
+class Truncated(Interrupted):
+    """The body ended before its own end."""
+
+
+class TooSlow(Interrupted):
     """The client stopped sending."""
+
+
+class Draining(Interrupted):
+    """The server is stopping and takes no new work."""
+
+
+class Superseded(Interrupted):
+    """A newer request has taken the upload over."""
 
 
 class NotFound(IntakeError):
@@ -89,6 +98,10 @@ class OffsetMismatch(IntakeError):
         self.provided = provided
 
 
+class InconsistentLength(IntakeError):
+    """The length now stated, or the bytes that came, contradict the length stated before."""
+
+
 class ChecksumMismatch(IntakeError):
     """The bytes of one request are not those its sender summed up; they do not count, and can be sent again."""
 
@@ -97,16 +110,8 @@ class Locked(IntakeError):
     """Another request holds the upload and did not let go in time."""
 
 
-class Superseded(IntakeError):
-    """A newer request has taken the upload over."""
-
-
 class Damaged(IntakeError):
     """The stored bytes are no longer those that were accepted."""
-
-
-class Draining(IntakeError):
-    """The server is stopping and takes no new work."""
 
 
 class Busy(IntakeError):

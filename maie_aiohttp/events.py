@@ -109,6 +109,6 @@ class Listener:
         return changes, list(receptions.values())
 
     def end(self) -> None:
-        """Send the listener away, whatever it waits for: it gets TimeoutError."""
+        """Send the listener away, whatever it waits for."""
         if not self._lifetime.expired():
             self._lifetime.reschedule(0)

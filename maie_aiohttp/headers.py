@@ -23,6 +23,8 @@ section 5 of the RFC allows."""
 DIGEST_FIELDS = ("Repr-Digest", "Content-Digest")
 """Both cover the same bytes here: an upload in one request, without content coding, is its representation."""
 
+TUS_VERSION = "1.0.0"
+
 LONGEST_NAME = 255
 """Bytes in UTF-8, the limit of common file systems."""
 
@@ -91,11 +93,11 @@ def upload_limit(max_size: int, expires_at: datetime | None) -> str:
     return f"max-size={max_size}, max-age={max(0, left)}"
 
 
-def standing(upload: Upload, max_size: int) -> dict[str, str]:
-    """How far an upload came, in the fields of the IETF's resumable uploads (section 4.3.2)."""
+def offset_fields(upload: Upload, max_size: int) -> dict[str, str]:
+    """How far an upload came, in the fields of the IETF's resumable uploads (section 4.3.2); whether it is complete is
+    said in different ways."""
     fields = {
         "Upload-Offset": str(upload.offset),
-        "Upload-Complete": "?1" if upload.stored else "?0",
         "Upload-Limit": upload_limit(max_size, upload.expires_at),
         "Cache-Control": "no-store",
     }

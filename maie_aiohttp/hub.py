@@ -13,7 +13,7 @@ from dataclasses import replace
 from uuid import UUID, uuid4
 
 from maie_aiohttp.checks import Progress
-from maie_aiohttp.errors import IntakeError, Rejected, TooSlow, Truncated
+from maie_aiohttp.errors import IntakeError, Rejected
 from maie_aiohttp.events import DELETED, KEPT, Change, Listener, Reception
 from maie_aiohttp.model import Status, Upload
 
@@ -56,10 +56,14 @@ class Hub:
         if upload is None:
             return
         upload = replace(upload, reason=str(error) if isinstance(error, IntakeError) else None)
-        if isinstance(error, Rejected) and not isinstance(error, Truncated | TooSlow):
+        if isinstance(error, Rejected):
             self.publish(replace(upload, status=Status.REJECTED))
         else:
             self.deleted(upload)
+
+    def forget(self, id: UUID) -> None:
+        """Say no more of an upload without a record: nobody knows what became of it."""
+        self.unrecorded.pop(id, None)
 
     @contextmanager
     def reception(self, upload: Upload, progress: Progress) -> Iterator[None]:
@@ -74,7 +78,7 @@ class Hub:
 
     @asynccontextmanager
     async def listen(self, about: UUID | None) -> AsyncIterator[Listener]:
-        """Hear of one upload, or of all. Raises TimeoutError, inside, when the listener is sent away."""
+        """Hear of one upload, or of all. Raises TimeoutError when the listener is sent away."""
         async with asyncio.timeout(None) as lifetime:
             listener = Listener(about, self._id(self._number), lifetime)
             self._listeners.add(listener)

@@ -7,8 +7,9 @@ A `Delivery` is one request and has one outcome: all of its files are settled to
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Container, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Self
 from uuid import UUID, uuid4
 
@@ -17,13 +18,16 @@ import structlog
 from maie_aiohttp import formats
 from maie_aiohttp.checks import Examination, Findings, Progress, SizeLimit, too_large
 from maie_aiohttp.concurrency import to_its_end
-from maie_aiohttp.errors import Busy, Empty, IntakeError, StorageFull
+from maie_aiohttp.errors import Busy, Empty, StorageFull
 from maie_aiohttp.hub import Hub
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.interfaces import Catalog, Store
-from maie_aiohttp.locks import Locks
+from maie_aiohttp.locks import Locks, uninterruptible
 from maie_aiohttp.model import Declared, Metadata, Status, Stored, Upload
-from maie_aiohttp.settlement import Received, Settlement
+from maie_aiohttp.settlement import Received, Settlement, discard
+
+REMEMBERED = timedelta(days=7)
+"""How long an upload that was refused in the middle, or that expired, is still known by its record."""
 
 log = structlog.get_logger()
 
@@ -78,11 +82,8 @@ class Intake:
             await self.inspector.inspect(file, received.findings.demuxer)
 
     async def discard(self, id: UUID) -> None:
-        """Take unpublished bytes away, or a mark. If that fails, the next start does it."""
-        try:
-            await self.store.discard(self.store.locator_of(id))
-        except IntakeError as error:
-            log.warning("unfinished upload not discarded", upload=str(id), reason=str(error))
+        """Take unpublished bytes away. If that fails, the next start does it."""
+        await discard(self.store, id)
 
     async def remove(self, id: UUID) -> None:
         """Delete an upload in any state, durably; whoever is writing it is ended first. Once begun it runs to its end.
@@ -91,7 +92,7 @@ class Intake:
         log.info("upload deleted", upload=str(id))
 
     async def _remove(self, id: UUID) -> None:
-        async with self.locks.hold(id, _to_the_end):
+        async with self.locks.hold(id, uninterruptible):
             upload = await self.catalog.get(id)
             if upload.stored is None:
                 await self.catalog.remove(id)
@@ -129,10 +130,12 @@ class Delivery:
         return self
 
     async def __aexit__(self, _: object, error: object, __: object) -> None:
-        if self._settlement.decided:
-            for id in self._begun:
+        for id in self._begun:
+            if self._settlement.decided:
                 await self._intake.discard(id)
                 self._intake.hub.given_up(id, error)
+            else:
+                self._intake.hub.forget(id)
 
     async def receive(self, declared: Declared, chunks: AsyncIterator[bytes]) -> None:
         """Take one file to its end. Raises what is wrong with it as soon as that is known."""
@@ -148,7 +151,12 @@ class Delivery:
         """Make everything received part of the catalog; from the return on, it cannot be lost. Once begun it runs to
         its end, whatever becomes of the request."""
         complete = [replace(one, upload=replace(one.upload, metadata=metadata)) for one in self._received]
-        return await self._settlement.settle(complete)
+        with ExitStack() as held:
+            for id in self._begun:  # others may find them in the catalog before this is done, and delete them
+                held.enter_context(self._intake.locks.try_hold(id))
+            uploads = await self._settlement.settle(complete)
+        self._begun.clear()
+        return uploads
 
     async def _examined(self, upload: Upload, declared: Declared, chunks: AsyncIterator[bytes]) -> tuple[int, Findings]:
         store, progress = self._intake.store, Progress()
@@ -182,7 +190,3 @@ def _begun(declared: Declared) -> Upload:
         created_at=datetime.now(UTC),
         metadata={},
     )
-
-
-def _to_the_end(_: IntakeError) -> None:
-    """A deletion cannot be interrupted; whoever asks for that waits."""

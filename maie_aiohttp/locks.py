@@ -73,7 +73,7 @@ class Locks:
         """Hold the upload if nobody else does. Raises `Locked`, at once and without disturbing the holder."""
         if id in self._lines or not self._bytes.take(_place(id)):
             raise _locked()
-        with self._in_line(id), self._holding(id, _ignore):
+        with self._in_line(id), self._holding(id, uninterruptible):
             yield
 
     @contextmanager
@@ -129,7 +129,7 @@ class Locks:
     def _supersede(self, id: UUID) -> None:
         """Ask whoever holds the upload in this process to let go."""
         if interrupt := self._held.get(id):
-            self._held[id] = _ignore
+            self._held[id] = uninterruptible
             interrupt(Superseded("Another request has taken the upload over."))
 
 
@@ -188,8 +188,8 @@ def _flock(kind: int, start: int, length: int) -> bytes:
     return struct.pack("hhqqi", kind, os.SEEK_SET, start, length, 0)
 
 
-def _ignore(_: IntakeError) -> None:
-    """The holder was asked already, or is done before long."""
+def uninterruptible(_: IntakeError) -> None:
+    """For holders that were asked already, or are done before long."""
 
 
 def _locked() -> Locked:

@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 
 from maie_aiohttp.errors import IntakeError
+from maie_aiohttp.headers import TUS_VERSION
 from maie_aiohttp.problems import INTERNAL, answer, http_answer, problem, sent_path
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -57,7 +58,7 @@ async def finish_headers(request: web.Request, response: web.StreamResponse) -> 
     request[_BEGUN] = True
     response.headers[REQUEST_ID] = _identity(request)
     if TUS in request.headers:
-        response.headers[TUS] = "1.0.0"
+        response.headers[TUS] = TUS_VERSION
     response.headers.popall("Server", None)
 
 

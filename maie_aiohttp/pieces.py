@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from maie_aiohttp.checks import Check, Progress, SizeLimit, too_large, too_long
-from maie_aiohttp.errors import Complete, Gone, InconsistentLength, IntakeError, OffsetMismatch
+from maie_aiohttp.errors import Complete, Gone, InconsistentLength, Interrupted, OffsetMismatch
 from maie_aiohttp.interfaces import Advance, unheard
+from maie_aiohttp.locks import Interrupt
 from maie_aiohttp.model import Status, Upload
 
 
@@ -19,7 +20,7 @@ class Piece:
     offset: int
     """Where they begin."""
     chunks: AsyncIterator[bytes]
-    interrupt: Callable[[IntakeError], None]
+    interrupt: Interrupt
     """Ends `chunks` with this error; called when another request takes the upload over."""
     size: int | None = None
     """How many there are, if the request says so."""
@@ -31,10 +32,6 @@ class Piece:
     """By `hashlib` name: what these bytes alone must hash to. Such a piece counts whole or not at all."""
     durable: Advance = unheard
     """Hears the offset up to which the upload cannot be lost, now and then."""
-
-    def ends_at(self, size: int, upload: Upload) -> bool:
-        """Whether an upload that has `size` bytes with this piece is complete."""
-        return size == upload.size if self.last is None else self.last
 
 
 def check_open(upload: Upload) -> None:
@@ -64,12 +61,12 @@ def _end(piece: Piece) -> int | None:
     return piece.offset + piece.size if piece.last and piece.size is not None else None
 
 
-class Sender:
-    """The bytes of a piece, up to where they break off. A sender that is lost is no failure of the upload: what broke
-    off is kept as `failure`, and the bytes before it count."""
+class Arrival:
+    """The bytes of a piece as they come, up to where they break off. A client that is lost is no failure of the upload:
+    what ended the bytes is kept as `failure`, and those before it count."""
 
     def __init__(self, upload: Upload, piece: Piece, max_size: int) -> None:
-        self.failure: IntakeError | None = None
+        self.failure: Interrupted | InconsistentLength | None = None
         self.progress = Progress(upload.offset)
         self._upload = upload
         self._piece = piece
@@ -93,7 +90,8 @@ class Sender:
 
     def ends_at(self, size: int) -> bool:
         """Whether the upload, of `size` bytes now, is complete."""
-        return self.failure is None and self._piece.ends_at(size, self._upload)
+        said = self._piece.last
+        return self.failure is None and (size == self._upload.size if said is None else said)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes. Raises `TooLarge` beyond what the upload may have."""
@@ -106,12 +104,12 @@ class Sender:
         try:
             async for chunk in self._piece.chunks:
                 yield chunk
-        except IntakeError as error:
+        except Interrupted as error:
             self.failure = error
         else:
             self.failure = self._missing()
 
-    def _missing(self) -> IntakeError | None:
+    def _missing(self) -> InconsistentLength | None:
         if self._piece.last and self._upload.size not in (None, self.progress.received):
             return InconsistentLength("The upload was to end here, but is not as long as was said.")
         return None

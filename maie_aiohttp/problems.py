@@ -61,7 +61,6 @@ TITLES: Mapping[int, str] = {
 
 KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.IntakeError: Kind(500, "internal"),
-    errors.Rejected: Kind(422, "rejected"),
     errors.Malformed: Kind(400, "malformed"),
     errors.Truncated: Kind(400, "truncated"),
     errors.DigestMismatch: Kind(400, "digest-mismatch"),
@@ -93,6 +92,7 @@ HTTP_KINDS: Mapping[int, Kind] = {
         KINDS[errors.NotFound],
         Kind(405, "method-not-allowed"),
         Kind(412, "precondition-failed"),
+        Kind(415, "unsupported-media-type"),
         Kind(416, "range-not-satisfiable"),
         Kind(417, "expectation-failed"),
     )

@@ -1,8 +1,8 @@
 """The story of an upload that comes in pieces: created, continued, looked at, and settled like any other.
 
-Each piece is one request. What of it arrived is durable and recorded at its end, however that end comes, and every
-8 MiB on the way. Clients are only told recorded offsets; and that an upload has all of its bytes they are only told
-once it is stored, since some take that for the end.
+Each piece is one request. What of it arrived is durable and recorded at its end, also where the client is lost, and
+every 8 MiB on the way; a piece with a digest of its own counts whole or not at all. Clients are only told recorded
+offsets; and that an upload has all of its bytes they are only told once it is stored, since some take that for the end.
 """
 
 from __future__ import annotations
@@ -16,19 +16,15 @@ from uuid import UUID, uuid4
 import structlog
 
 from maie_aiohttp.checks import Check, Message, too_large, too_long
-from maie_aiohttp.errors import Busy, Damaged, IntakeError, Locked, Malformed, NotFound, Rejected, StorageFull
-from maie_aiohttp.intake import Intake
+from maie_aiohttp.concurrency import to_its_end
+from maie_aiohttp.errors import Damaged, Gone, IntakeError, Malformed, NotFound, Rejected, StorageFailed, Truncated
+from maie_aiohttp.examinations import Examinations
+from maie_aiohttp.intake import REMEMBERED, Intake
 from maie_aiohttp.interfaces import Content
+from maie_aiohttp.locks import uninterruptible
 from maie_aiohttp.model import Declared, Metadata, Status, Terms, Upload
-from maie_aiohttp.pieces import Piece, Sender, agreed, check_open
-from maie_aiohttp.receptions import Receptions
+from maie_aiohttp.pieces import Arrival, Piece, agreed, check_open
 from maie_aiohttp.settlement import Received, Settlement
-
-REMEMBERED = timedelta(days=7)
-"""How long an upload that was refused, or that expired, is still known by its record."""
-
-PAGE = 200
-"""Uploads that a sweep asks for at a time."""
 
 log = structlog.get_logger()
 
@@ -41,9 +37,11 @@ class Resumption:
         self._store = intake.store
         self._catalog = intake.catalog
         self._locks = intake.locks
-        self._receptions = Receptions(intake.store, intake.rules.formats)
+        self._examinations = Examinations(intake.store, intake.rules.formats)
         self.lifetime = lifetime
         """How long an upload is kept that nobody continues."""
+        self._undecided: set[UUID] = set()
+        """Uploads that were published, and of which the catalog did not say whether it has recorded that."""
 
     async def create(
         self, declared: Declared, *, metadata: Metadata, echo: Mapping[str, str], partial: bool = False
@@ -63,7 +61,7 @@ class Resumption:
             terms=Terms(declared.media_type, declared.digests, echo, partial),
             expires_at=now + self.lifetime,
         )
-        await self._record(upload)
+        await to_its_end(self._record(upload))
         self._intake.hub.publish(upload)
         log.info("upload begun", upload=str(upload.id), size=upload.size)
         return upload
@@ -73,23 +71,23 @@ class Resumption:
         partial. An empty piece at the end of a stored upload is no error.
 
         Raises `NotFound`, `Gone`, `Complete`, `OffsetMismatch`, `InconsistentLength`, `Locked`; before a byte is read,
-        where that is possible. What ended the bytes (`Truncated`, `TooSlow`, `Draining`, `Superseded`) is raised once
-        everything before is recorded. `ChecksumMismatch` leaves the upload as it was. What is `Rejected` otherwise ends
-        the upload for good.
+        where that is possible. `Interrupted` is raised once everything before is recorded. `ChecksumMismatch` leaves
+        the upload as it was. What is `Rejected` ends it for good.
         """
         async with self._locks.hold(id, piece.interrupt):
             upload = agreed(await self._catalog.get(id), piece)
             if upload.stored is not None:
                 return upload
-            sender = Sender(upload, piece, self._intake.rules.max_size)
-            upload = await self._take(upload, piece, sender)
-        if sender.failure is not None:
-            raise sender.failure
+            await self._take_back(id)
+            arrival = Arrival(upload, piece, self._intake.rules.max_size)
+            upload = await self._append_or_reject(upload, piece, arrival)
+        if arrival.failure is not None:
+            raise arrival.failure
         return upload
 
     async def look(self, id: UUID) -> Upload:
         """The upload at rest: whoever is writing is asked to stop first. Raises `NotFound`, `Gone`, `Locked`."""
-        async with self._locks.hold(id, _unmoved):
+        async with self._locks.hold(id, uninterruptible):
             upload = await self._catalog.get(id)
         check_open(upload)
         return upload
@@ -101,40 +99,31 @@ class Resumption:
         `Malformed` if one of them is not there, not partial, or not complete, and what `append` raises."""
         sizes = [await self._size_of_part(id) for id in parts]
         whole = await self.create(replace(declared, at_most=sum(sizes)), metadata=metadata, echo=echo)
-        piece = Piece(0, self._parts(parts, sizes), _unmoved, size=sum(sizes), last=True)
+        piece = Piece(0, self._parts(parts, sizes), uninterruptible, size=sum(sizes), last=True)
         try:
             return await self.append(whole.id, piece)
-        except Rejected:
+        except Rejected:  # its record tells why
             raise
         except IntakeError:
             await self._intake.remove(whole.id)  # nobody was told of it
             raise
 
-    async def sweep(self) -> int:
-        """Let expire what nobody continues, and forget what was to be remembered no longer. Uploads in use are left
-        alone. Returns how many changed."""
-        swept = 0
-        while late := await self._catalog.overdue(datetime.now(UTC), PAGE):
-            ended = [await self._end(upload.id) for upload in late]
-            swept += sum(ended)
-            if not any(ended):
-                break
-        return swept
-
     async def _record(self, upload: Upload) -> None:
         await self._store.begin(self._store.locator_of(upload.id))
         try:
             await self._catalog.create(upload)
-        except (StorageFull, Busy):
+        except StorageFailed:  # it may be recorded
+            raise
+        except Exception:
             await self._intake.discard(upload.id)
             raise
 
-    async def _take(self, upload: Upload, piece: Piece, sender: Sender) -> Upload:
+    async def _append_or_reject(self, upload: Upload, piece: Piece, arrival: Arrival) -> Upload:
         try:
             await self._check_room(upload, piece)
-            return await self._receive(upload, piece, sender)
+            return await self._examine(upload, piece, arrival)
         except (Rejected, Damaged) as error:
-            await self._reject(upload, error)
+            await to_its_end(self._reject(upload, error))
             raise
 
     async def _check_room(self, upload: Upload, piece: Piece) -> None:
@@ -147,26 +136,26 @@ class Resumption:
             raise too_large(self._intake.rules.max_size)
         await self._store.admit(size - upload.offset)
 
-    async def _receive(self, upload: Upload, piece: Piece, sender: Sender) -> Upload:
+    async def _examine(self, upload: Upload, piece: Piece, arrival: Arrival) -> Upload:
         if upload.is_partial:
-            return await self._pause(upload, sender, await self._append(upload, piece, sender, Check()))
-        examination = await self._receptions.take(upload)
-        size = await self._append(upload, piece, sender, examination)
-        if sender.ends_at(size):
+            return await self._pause(upload, arrival, await self._write(upload, piece, arrival, Check()))
+        examination = await self._examinations.take(upload)
+        size = await self._write(upload, piece, arrival, examination)
+        if arrival.ends_at(size):
             return await self._settle(Received(upload, size, examination.findings()))
-        paused = await self._pause(upload, sender, size)
+        paused = await self._pause(upload, arrival, size)
         if paused.offset == size:
-            self._receptions.keep(paused, examination)
+            self._examinations.keep(paused, examination)
         return paused
 
-    async def _append(self, upload: Upload, piece: Piece, sender: Sender, check: Check) -> int:
+    async def _write(self, upload: Upload, piece: Piece, arrival: Arrival, check: Check) -> int:
         """Returns how many bytes there are now."""
         message = Message(piece.digests, check)
 
         def conclude(content: Content) -> None:
-            if sender.failure is None:
+            if arrival.failure is None:
                 message.finish(content)
-            if sender.ends_at(content.size):
+            if arrival.ends_at(content.size):
                 check.finish(content)
 
         async def advance(offset: int) -> None:
@@ -174,32 +163,46 @@ class Resumption:
                 await self._catalog.advance(self._at(upload, offset))
                 await piece.durable(offset)
 
-        with self._intake.hub.reception(upload, sender.progress):
+        with self._intake.hub.reception(upload, arrival.progress):
             return await self._store.append(
                 self._store.locator_of(upload.id),
                 upload.offset,
-                sender.chunks(),
+                arrival.chunks(),
                 message.feed,
                 conclude,
                 advance=advance,
                 at_most=piece.size,
             )
 
-    async def _pause(self, upload: Upload, sender: Sender, size: int) -> Upload:
-        paused = self._at(upload, sender.offset_after(size))
+    async def _pause(self, upload: Upload, arrival: Arrival, size: int) -> Upload:
+        if arrival.failure is not None and size == upload.offset:
+            return upload  # nothing came; nor may what the request said of the length make the upload look complete
+        paused = self._at(upload, arrival.offset_after(size))
         await self._catalog.advance(paused)
         log.info("upload paused", upload=str(upload.id), offset=paused.offset, size=paused.size)
         return paused
 
     async def _settle(self, received: Received) -> Upload:
         await self._intake.inspect(received)
-        (upload,) = await Settlement(self._store, self._catalog, self._intake.hub).settle([received])
-        await self._intake.discard(upload.id)
+        settlement = Settlement(self._store, self._catalog, self._intake.hub)
+        try:
+            (upload,) = await settlement.settle([received])
+        finally:
+            if not settlement.decided:
+                self._undecided.add(received.upload.id)
         return upload
+
+    async def _take_back(self, id: UUID) -> None:
+        """An upload that is still receiving goes on where only its first name stands."""
+        if id in self._undecided:
+            if published := await self._store.published(id):
+                await self._store.retract(self._store.locator_of(id), published)
+            self._undecided.discard(id)
 
     async def _reject(self, upload: Upload, error: IntakeError) -> None:
         until = datetime.now(UTC) + REMEMBERED
         await self._catalog.move(upload.id, Status.REJECTED, reason=str(error), expires_at=until)
+        self._examinations.forget(upload.id)
         self._intake.hub.publish(replace(upload, status=Status.REJECTED, reason=str(error), expires_at=until))
         await self._intake.discard(upload.id)
         log.info("upload rejected", upload=str(upload.id), reason=str(error))
@@ -208,38 +211,18 @@ class Resumption:
         return replace(upload, offset=offset, expires_at=datetime.now(UTC) + self.lifetime)
 
     async def _size_of_part(self, id: UUID) -> int:
-        with suppress(NotFound):
+        with suppress(NotFound, Gone):
             part = await self._catalog.get(id)
+            check_open(part)
             if part.status is Status.RECEIVING and part.is_partial and part.is_whole:
                 return part.offset
         raise Malformed("What is to be concatenated is not a complete partial upload.")
 
     async def _parts(self, parts: Sequence[UUID], sizes: Sequence[int]) -> AsyncIterator[bytes]:
-        for id, size in zip(parts, sizes, strict=True):
-            async with aclosing(self._store.read(self._store.locator_of(id), 0, size)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-
-    async def _end(self, id: UUID) -> bool:
-        """Whether the state of an overdue upload ended; it may have moved on meanwhile, or be in use."""
-        with suppress(Locked, NotFound), self._locks.try_hold(id):
-            upload = await self._catalog.get(id)
-            if upload.expires_at is not None and upload.expires_at <= datetime.now(UTC):
-                await self._end_state(upload)
-                return True
-        return False
-
-    async def _end_state(self, upload: Upload) -> None:
-        if upload.status is not Status.RECEIVING:
-            await self._catalog.remove(upload.id)
-            return
-        until = datetime.now(UTC) + REMEMBERED
-        await self._catalog.move(upload.id, Status.EXPIRED, expires_at=until)
-        self._intake.hub.publish(replace(upload, status=Status.EXPIRED, expires_at=until))
-        self._receptions.forget(upload.id)
-        await self._intake.discard(upload.id)
-        log.info("upload expired", upload=str(upload.id))
-
-
-def _unmoved(_: IntakeError) -> None:
-    """What takes but a moment is not interrupted; whoever asks for that waits."""
+        try:
+            for id, size in zip(parts, sizes, strict=True):
+                async with aclosing(self._store.read(self._store.locator_of(id), 0, size)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+        except Damaged:
+            raise Truncated("A part was given up meanwhile.") from None

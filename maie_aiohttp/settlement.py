@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from uuid import UUID
 
 import structlog
 
@@ -48,6 +49,7 @@ class Settlement:
         await self._record(uploads)
         self.decided = True
         for upload in uploads:
+            await discard(self._store, upload.id)
             self._hub.publish(upload)
         for one in received:
             log.info("upload stored", upload=str(one.upload.id), size=one.size, format=one.findings.format.name)
@@ -82,6 +84,14 @@ class Settlement:
             if upload.stored is not None:
                 await self._store.retract(self._store.locator_of(upload.id), upload.stored.locator)
         self.decided = True
+
+
+async def discard(store: Store, id: UUID) -> None:
+    """Take unpublished bytes away, or a mark. If that fails, the next start does it."""
+    try:
+        await store.discard(store.locator_of(id))
+    except IntakeError as error:
+        log.warning("unfinished upload not discarded", upload=str(id), reason=str(error))
 
 
 def _stored(received: Received, locator: str) -> Upload:

@@ -32,7 +32,7 @@ from tests.conftest import Client, configure, send, serving
 
 Case = schemathesis.Case[Any]
 
-PROBLEMS: tuple[Kind, ...] = (*KINDS.values(), *HTTP_KINDS.values(), tus.OTHER_TYPE, resumable.NOT_PARTIAL)
+PROBLEMS: tuple[Kind, ...] = (*KINDS.values(), *HTTP_KINDS.values())
 
 RECORDING = audio.sample("amr").content
 HALF = len(RECORDING) // 2

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -13,16 +16,22 @@ from structlog.testing import capture_logs
 
 from maie_aiohttp import reconcile
 from maie_aiohttp.catalogs.sql import SqlCatalog
-from maie_aiohttp.errors import Busy, StorageFailed
+from maie_aiohttp.errors import Busy, StorageFailed, Truncated
+from maie_aiohttp.formats import CORE
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.intake import Intake, Rules
 from maie_aiohttp.locks import Locks
-from maie_aiohttp.model import Status, Upload
+from maie_aiohttp.model import Declared, Status, Terms, Upload
+from maie_aiohttp.pieces import Piece
 from maie_aiohttp.reconcile import audit, confirm_damage, recover
+from maie_aiohttp.resumption import Resumption
 from maie_aiohttp.stores import disk as disk_module
 from maie_aiohttp.stores.disk import DiskStore
+from tests import audio
 from tests.conftest import files
 from tests.layers import (
+    MIB,
+    NOON,
     disk_store,
     impatient,
     locked,
@@ -33,6 +42,7 @@ from tests.layers import (
     stored_part,
     unconcerned,
     upload,
+    upload_locks,
 )
 
 ID = UUID("abcdef00-0000-4000-8000-000000000001")
@@ -152,6 +162,133 @@ async def test_a_catalog_that_fails_stops_the_start(layers: Layers, folder: Path
     with pytest.raises(StorageFailed):
         await recover(layers.store, layers.catalog)
     assert files(folder) == [MARK]
+
+
+LONG = b"".join(audio.long_wav(200_000))
+
+
+async def begun(layers: Layers, status: Status = Status.RECEIVING) -> Upload:
+    """The record of an upload in pieces that came to five bytes."""
+    given = upload(ID, status=Status.RECEIVING, size=9, stored=None, terms=Terms(), expires_at=NOON)
+    await layers.catalog.create(given)
+    if status is not Status.RECEIVING:
+        await layers.catalog.move(ID, status, reason="It is no audio.", expires_at=NOON)
+    return await layers.catalog.get(ID)
+
+
+async def test_what_is_coming_in_pieces_stays(layers: Layers, folder: Path) -> None:
+    given = await begun(layers)
+    await layers.receive()
+    assert await recovered(layers, folder) == ([MARK], [given])
+    assert (folder / MARK).read_bytes() == CONTENT
+
+
+async def test_what_has_only_begun_stays(layers: Layers, folder: Path) -> None:
+    given = await begun(layers)
+    await layers.store.begin(MARK)
+    assert await recovered(layers, folder) == ([MARK], [given])
+
+
+async def test_killed_before_an_upload_in_pieces_was_recorded(layers: Layers, folder: Path) -> None:
+    await layers.store.begin(MARK)
+    assert await recovered(layers, folder) == ([], [])
+
+
+async def test_killed_between_publishing_and_the_record_of_what_can_go_on(layers: Layers, folder: Path) -> None:
+    given = await begun(layers)
+    await layers.publish()
+    assert await recovered(layers, folder) == ([MARK], [given])
+    assert (folder / MARK).read_bytes() == CONTENT
+    assert await layers.store.append(MARK, 5, pieces(b" all"), unconcerned) == 9
+
+
+@pytest.mark.parametrize("status", [Status.REJECTED, Status.EXPIRED])
+async def test_killed_after_an_upload_in_pieces_was_ended(layers: Layers, folder: Path, status: Status) -> None:
+    given = await begun(layers, status)
+    await layers.receive()
+    assert await recovered(layers, folder) == ([], [given])
+
+
+@pytest.mark.parametrize("status", [Status.REJECTED, Status.EXPIRED])
+async def test_what_was_ended_and_published_is_put_aside(layers: Layers, folder: Path, status: Status) -> None:
+    given = await begun(layers, status)
+    await layers.publish()
+    assert await recovered(layers, folder) == ([ORPHAN], [given])
+
+
+async def test_killed_between_the_record_and_the_end_of_what_came_in_pieces(layers: Layers, folder: Path) -> None:
+    given = await begun(layers)
+    await layers.publish()
+    done = replace(given, status=Status.STORED, size=5, stored=stored(ID, sha256=SHA256), expires_at=None)
+    await layers.catalog.settle([done])
+    assert await recovered(layers, folder) == ([PUBLISHED], [done])
+
+
+def resumption_of(store: DiskStore, catalog: SqlCatalog, locks: Locks) -> Resumption:
+    """Nothing that is sent here needs to be decoded."""
+    intake = Intake(store, catalog, Inspector(workers=1, timeout=1, memory=1), locks, Rules(MIB, CORE))
+    return Resumption(intake, timedelta(days=1))
+
+
+@asynccontextmanager
+async def started(folder: Path) -> AsyncIterator[Resumption]:
+    """Everything an upload in pieces needs, from one start to its end."""
+    with disk_store(folder) as store, upload_locks(folder) as locks:
+        async with sql_catalog(folder / "catalog.sqlite") as catalog:
+            await recover(store, catalog)
+            yield resumption_of(store, catalog, locks)
+
+
+async def sent(content: bytes, resumption: Resumption, id: UUID, offset: int, *, breaks: bool = False) -> Upload:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield content
+        if breaks:
+            raise Truncated("gone")
+
+    return await resumption.append(id, Piece(offset, chunks(), lambda _: None))
+
+
+@pytest.mark.parametrize("cut", [0, 1, 65_535, 65_536, 199_998, 199_999])
+async def test_an_upload_in_pieces_goes_on_after_each_restart(folder: Path, cut: int) -> None:
+    declared = Declared("speech.wav", "audio/wav", len(LONG), {"sha512": hashlib.sha512(LONG).digest()})
+    async with started(folder) as resumption:
+        id = (await resumption.create(declared, metadata={"a": "b"}, echo={"c": "d"})).id
+    async with started(folder) as resumption:
+        with pytest.raises(Truncated):
+            await sent(LONG[:cut], resumption, id, 0, breaks=True)
+    with (folder / f"incoming/{id}.part").open("ab") as behind:
+        behind.write(b"never recorded")
+    async with started(folder) as resumption:
+        upload = await resumption.look(id)
+        assert (upload.offset, upload.terms) == (cut, Terms("audio/wav", declared.digests, {"c": "d"}))
+        finished = await sent(LONG[cut:], resumption, id, cut)
+    assert stored_part(finished).sha256 == hashlib.sha256(LONG).hexdigest()
+    async with started(folder) as resumption:
+        assert await resumption.look(id) == finished
+    assert files(folder) == [stored_part(finished).locator]
+    assert (folder / files(folder)[0]).read_bytes() == LONG
+
+
+async def test_parts_are_still_there_after_a_restart(folder: Path) -> None:
+    parts = []
+    async with started(folder) as resumption:
+        for content in (LONG[:7], LONG[7:]):
+            declared = Declared(at_most=len(content))
+            parts.append((await resumption.create(declared, metadata={}, echo={}, partial=True)).id)
+            await sent(content, resumption, parts[-1], 0)
+    async with started(folder) as resumption:
+        whole = await resumption.concatenate(parts, Declared(), metadata={}, echo={})
+    assert stored_part(whole).sha256 == hashlib.sha256(LONG).hexdigest()
+
+
+async def test_the_audit_lets_uploads_in_pieces_be(
+    layers: Layers, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_module, "GRACE", -1.0)
+    given = await begun(layers)
+    await layers.receive()
+    await audit(layers.store, layers.catalog)
+    assert (files(folder), await layers.records()) == ([MARK], [given])
 
 
 async def test_many_at_once(layers: Layers, folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios import crowd, drain, flat_memory, kills, start
+from tests.scenarios import crowd, drain, flat_memory, interruptions, kills, races, start
 from tests.scenarios.process import MIB
 from tests.scenarios.report import Report
 
@@ -38,3 +38,11 @@ async def test_what_was_acknowledged_survives_kills(folder: Path) -> None:
 
 async def test_a_stopping_server_loses_no_upload_without_a_word(folder: Path) -> None:
     assert fine(await drain.run(folder))
+
+
+async def test_an_upload_survives_interruptions_of_every_kind(folder: Path) -> None:
+    assert fine(await interruptions.run(folder, rounds=len(interruptions.KINDS)))
+
+
+async def test_of_two_who_want_the_same_one_wins(folder: Path) -> None:
+    assert fine(await races.run(folder, rounds=6, starts=1))

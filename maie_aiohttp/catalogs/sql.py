@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from maie_aiohttp.catalogs.rows import outbox_row, to_microseconds, to_upload, upload_row
 from maie_aiohttp.catalogs.schema import outbox, uploads
 from maie_aiohttp.catalogs.upgrade import upgrade, version
-from maie_aiohttp.concurrency import Batch, Outcomes
+from maie_aiohttp.concurrency import Batch, Outcomes, to_its_end
 from maie_aiohttp.errors import Busy, IntakeError, NotFound, StorageFailed, StorageFull
 from maie_aiohttp.model import Position, Status, Upload, sources
 
@@ -79,26 +79,26 @@ class SqlCatalog:
 
     async def probe(self) -> None:
         if self._troubled:
-            await self._writes.submit(_change_nothing)
+            await self._write(_change_nothing)
         else:
             await self.known([])
 
     async def create(self, upload: Upload) -> None:
-        await self._writes.submit(partial(_create, upload=upload))
+        await self._write(partial(_create, upload=upload))
 
     async def advance(self, upload: Upload) -> None:
-        await self._writes.submit(partial(_advance, upload=upload))
+        await self._write(partial(_advance, upload=upload))
 
     async def settle(self, uploads: Sequence[Upload]) -> None:
-        await self._writes.submit(partial(_settle, settled=uploads))
+        await self._write(partial(_settle, settled=uploads))
 
     async def move(
         self, id: UUID, status: Status, *, reason: str | None = None, expires_at: datetime | None = None
     ) -> None:
-        await self._writes.submit(partial(_move, id=id, status=status, reason=reason, expires_at=expires_at))
+        await self._write(partial(_move, id=id, status=status, reason=reason, expires_at=expires_at))
 
     async def remove(self, id: UUID) -> None:
-        await self._writes.submit(partial(_remove, id=id))
+        await self._write(partial(_remove, id=id))
 
     async def get(self, id: UUID) -> Upload:
         rows = await self._read(select(uploads).where(uploads.c.id == id))
@@ -123,6 +123,11 @@ class SqlCatalog:
     async def known(self, ids: Collection[UUID]) -> frozenset[UUID]:
         rows = await self._read(select(uploads.c.id).where(uploads.c.id.in_(ids), uploads.c.locator.is_not(None)))
         return frozenset(row[uploads.c.id] for row in rows)
+
+    async def _write(self, write: Write) -> None:
+        """Whoever is cancelled waits for the outcome: a commit under way cannot be stopped, and must not come after
+        what others do next."""
+        await to_its_end(self._writes.submit(write))
 
     async def _read(self, query: Select[Any]) -> Sequence[RowMapping]:
         with translated():

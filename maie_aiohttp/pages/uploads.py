@@ -12,7 +12,7 @@ from aiohttp import web
 
 from maie_aiohttp.appkeys import CATALOG, INTAKE, LIMITS
 from maie_aiohttp.errors import Malformed
-from maie_aiohttp.headers import standing
+from maie_aiohttp.headers import offset_fields
 from maie_aiohttp.locations import identifier, root
 from maie_aiohttp.model import Position, Status, Upload
 from maie_aiohttp.records import as_json
@@ -44,8 +44,11 @@ async def show(request: web.Request) -> web.Response:
     nobody does, since whoever reads an offset there may go on from it."""
     upload = await request.app[CATALOG].get(identifier(request))
     resting = upload.status in _TO_GO_ON and upload.id not in request.app[INTAKE].receiving
-    told = standing(upload, request.app[LIMITS].max_size) if resting else {"Cache-Control": "no-store"}
-    return web.json_response(as_json(upload, root(request)), headers=told)
+    response = web.json_response(as_json(upload, root(request)), headers={"Cache-Control": "no-store"})
+    if resting:
+        response.headers["Upload-Complete"] = "?1" if upload.stored else "?0"
+        response.headers.update(offset_fields(upload, request.app[LIMITS].max_size))
+    return response
 
 
 def _limit(text: str | None) -> int:

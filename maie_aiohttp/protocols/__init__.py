@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from maie_aiohttp.protocols import create, resume
+from maie_aiohttp.protocols import dispatch
 from maie_aiohttp.protocols.entry import expect
 from maie_aiohttp.records import COLLECTION
 
+_UPLOAD = f"{COLLECTION}/{{id}}"
+
 ROUTES = (
-    web.options(COLLECTION, resume.options),
-    web.post(COLLECTION, create.create, expect_handler=expect),
-    web.options(f"{COLLECTION}/{{id}}", resume.options),
-    *(web.route(method, f"{COLLECTION}/{{id}}", resume.act, expect_handler=expect) for method in resume.METHODS),
+    web.options(COLLECTION, dispatch.options),
+    web.post(COLLECTION, dispatch.create, expect_handler=expect),
+    web.options(_UPLOAD, dispatch.options),
+    web.head(_UPLOAD, dispatch.look),
+    *(web.route(method, _UPLOAD, dispatch.act, expect_handler=expect) for method in ("PATCH", "DELETE", "POST")),
 )

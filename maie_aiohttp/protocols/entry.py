@@ -11,19 +11,6 @@ from maie_aiohttp.appkeys import DRAIN, LIMITS
 from maie_aiohttp.errors import Malformed, NotAudio
 from maie_aiohttp.headers import is_plain
 from maie_aiohttp.protocols.body import Body
-from maie_aiohttp.protocols.resumable_fields import parse
-
-
-def speaks_tus(request: web.Request) -> bool:
-    """Whether this is a request of tus, by its version field, or by the type of its content, unless a draft of the
-    other protocol is named: some clients send the same type there."""
-    typed = request.content_type == "application/offset+octet-stream"
-    return "Tus-Resumable" in request.headers or (typed and "Upload-Draft-Interop-Version" not in request.headers)
-
-
-def speaks_resumable(request: web.Request) -> bool:
-    """Whether a request that creates something says whether that ends with it, as the IETF's protocol has it."""
-    return parse(request.headers).complete is not None
 
 
 @contextmanager

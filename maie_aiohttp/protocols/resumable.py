@@ -11,13 +11,13 @@ from aiohttp import web
 
 from maie_aiohttp.appkeys import INTAKE, LIMITS, RESUMPTION
 from maie_aiohttp.errors import ChecksumMismatch, DigestMismatch, Empty, IntakeError, Malformed, NotAudio, TooLarge
-from maie_aiohttp.headers import declared_digests, standing, upload_limit
+from maie_aiohttp.headers import declared_digests, offset_fields, upload_limit
 from maie_aiohttp.locations import identifier, location, root
 from maie_aiohttp.model import Declared, Upload
 from maie_aiohttp.pieces import Piece
-from maie_aiohttp.problems import Kind, answer, problem
+from maie_aiohttp.problems import answer
 from maie_aiohttp.protocols import disposition
-from maie_aiohttp.protocols.answers import created
+from maie_aiohttp.protocols.answers import created, other_type
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.resumable_fields import EXPLICIT, PROGRESSIVE, TYPED, Fields, completeness, parse
 from maie_aiohttp.records import as_json
@@ -27,8 +27,6 @@ Handler = Callable[[web.Request, Body], Awaitable[web.Response]]
 PARTIAL_UPLOAD = "application/partial-upload"
 
 VERDICTS = (TooLarge, Empty, NotAudio, DigestMismatch)
-
-NOT_PARTIAL = Kind(415, "unsupported-media-type", {"Accept-Patch": PARTIAL_UPLOAD, "Upload-Complete": "?0"})
 
 
 def _attributed(handler: Handler) -> Handler:
@@ -65,7 +63,9 @@ async def append(request: web.Request, body: Body) -> web.Response:
     """Continue an upload. An empty last request, repeated, gets its lost answer again."""
     fields = parse(request.headers)
     if request.content_type != PARTIAL_UPLOAD and fields.dialect >= TYPED:
-        return problem(request, NOT_PARTIAL, f"An upload is continued with content of the type {PARTIAL_UPLOAD}.")
+        refusal = other_type(request, PARTIAL_UPLOAD)
+        refusal.headers.update(completeness(False, fields.dialect))
+        return refusal
     if fields.offset is None or (fields.last is None and fields.dialect >= EXPLICIT):
         raise Malformed("A request that continues an upload has a valid Upload-Offset and Upload-Complete.")
     piece = _piece(request, body, fields, fields.offset)
@@ -76,7 +76,7 @@ async def append(request: web.Request, body: Body) -> web.Response:
 async def look(request: web.Request) -> web.Response:
     """Tell how far an upload has come."""
     upload = await request.app[RESUMPTION].look(identifier(request))
-    told = {**standing(upload, request.app[LIMITS].max_size), **_state(upload, parse(request.headers))}
+    told = {**offset_fields(upload, request.app[LIMITS].max_size), **_state(upload, parse(request.headers))}
     return web.Response(status=204, headers=told)
 
 
@@ -89,7 +89,7 @@ async def remove(request: web.Request) -> web.Response:
 def options(request: web.Request) -> dict[str, str]:
     """The header fields by which clients find out that this server speaks the protocol."""
     expires_at = datetime.now(UTC) + request.app[RESUMPTION].lifetime
-    return {"Upload-Limit": _limits(request, expires_at), "Accept-Patch": PARTIAL_UPLOAD}
+    return {"Upload-Limit": _limits(request, expires_at)}
 
 
 def _declared(request: web.Request, fields: Fields) -> Declared:

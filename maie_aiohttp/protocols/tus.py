@@ -18,16 +18,14 @@ from maie_aiohttp.headers import declared_digests, display_name
 from maie_aiohttp.locations import identifier
 from maie_aiohttp.model import Declared, Metadata, Upload
 from maie_aiohttp.pieces import Piece
-from maie_aiohttp.problems import Kind, http_answer, problem
+from maie_aiohttp.problems import http_answer
 from maie_aiohttp.protocols import tus_fields as fields
-from maie_aiohttp.protocols.answers import created, digest
+from maie_aiohttp.protocols.answers import created, digest, other_type
 from maie_aiohttp.protocols.body import Body
 
 CONTENT_TYPE = "application/offset+octet-stream"
 
 ECHOED = ("Upload-Metadata", "Upload-Concat")
-
-OTHER_TYPE = Kind(415, "unsupported-media-type", {"Accept-Patch": CONTENT_TYPE})
 
 _Rest = ParamSpec("_Rest")
 _Handler = Callable[Concatenate[web.Request, _Rest], Awaitable[web.Response]]
@@ -60,7 +58,7 @@ def options(request: web.Request) -> dict[str, str]:
 async def create(request: web.Request, body: Body) -> web.Response:
     """Begin an upload, perhaps with its first bytes, or put one together from others."""
     if request.body_exists and request.content_type != CONTENT_TYPE:
-        return _other_type(request)
+        return other_type(request, CONTENT_TYPE)
     field = partial(fields.only, request.headers)
     concat = field("Upload-Concat")
     if concat is not None and (parts := fields.parts(concat)):
@@ -87,7 +85,7 @@ async def look(request: web.Request) -> web.Response:
 async def append(request: web.Request, body: Body) -> web.Response:
     """Go on with an upload."""
     if request.content_type != CONTENT_TYPE:
-        return _other_type(request)
+        return other_type(request, CONTENT_TYPE)
     id, offset = identifier(request), _number(request, "Upload-Offset")
     if offset is None:
         raise Malformed("Upload-Offset is missing.")
@@ -172,10 +170,6 @@ def _echo(request: web.Request) -> Mapping[str, str]:
 def _number(request: web.Request, name: str) -> int | None:
     text = fields.only(request.headers, name)
     return None if text is None else fields.number(text)
-
-
-def _other_type(request: web.Request) -> web.Response:
-    return problem(request, OTHER_TYPE, f"The bytes of an upload are sent as {CONTENT_TYPE}.")
 
 
 def _created(request: web.Request, upload: Upload) -> web.Response:

@@ -12,9 +12,10 @@ from uuid import UUID
 from multidict import CIMultiDictProxy
 
 from maie_aiohttp.errors import Malformed
+from maie_aiohttp.headers import TUS_VERSION
 from maie_aiohttp.records import COLLECTION
 
-VERSION = "1.0.0"
+VERSION = TUS_VERSION
 
 EXTENSIONS = (
     "creation",

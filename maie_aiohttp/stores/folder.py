@@ -39,6 +39,11 @@ class DataFolder:
         assert self._descriptor is not None, "the data folder is not open"  # noqa: S101 - a slip of ours, not of a user
         return self._descriptor
 
+    @property
+    def locks_file(self) -> Path:
+        """In which single uploads are locked."""
+        return self.root / "locks"
+
     def open(self) -> None:
         """Take the lock and make the layout. Raises `StorageFailed`."""
         with self._failing():
@@ -48,9 +53,11 @@ class DataFolder:
             self._make_layout()
 
     def attach(self) -> None:
-        """Reach a folder that a server may be using at the same time. Raises `StorageFailed`."""
+        """Reach a folder that a server may be using at the same time. Raises `StorageFailed` if none ever did."""
         with self._failing():
             self._reach()
+            _own_folder(self.root)
+            (self.root / "lock").stat()
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -69,11 +76,6 @@ class DataFolder:
             self._make(self.root / "audio" / shard)
         sync_folder("audio", self.descriptor)
         os.fsync(self.descriptor)
-
-    @property
-    def locks(self) -> Path:
-        """The file in which single uploads are locked."""
-        return self.root / "locks"
 
     def close(self) -> None:
         """Give the lock and the descriptor back."""

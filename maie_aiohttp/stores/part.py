@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from maie_aiohttp.errors import StorageFailed, StorageFull
+from maie_aiohttp.errors import Damaged, StorageFailed, StorageFull
 from maie_aiohttp.interfaces import Chunk, Conclude, Observe
 from maie_aiohttp.stores.folder import PART_MODE
 from maie_aiohttp.stores.space import Reserve
@@ -14,7 +14,7 @@ SYNC_EVERY = 8 * 1024 * 1024
 """Bytes between two fdatasyncs, so that the one before the answer has little left to do; and between two looks at the
 free space, for uploads that did not say how long they would be."""
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class PartFile:
@@ -86,12 +86,21 @@ class PartFile:
 
     def _open(self) -> int:
         if self._descriptor is None:
-            self._descriptor = os.open(self._locator, _FLAGS, PART_MODE, dir_fd=self._root)
+            self._descriptor = self._found() if self._position else self._made()
             found = os.fstat(self._descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise StorageFailed("Something that is not a file stands where the upload should go.")
             if found.st_size < self._position:
-                raise StorageFailed("Bytes that were durable are missing.")
+                raise Damaged("Bytes of the upload are missing.")
             os.ftruncate(self._descriptor, self._position)
             os.lseek(self._descriptor, self._position, os.SEEK_SET)
         return self._descriptor
+
+    def _made(self) -> int:
+        return os.open(self._locator, _FLAGS | os.O_CREAT, PART_MODE, dir_fd=self._root)
+
+    def _found(self) -> int:
+        try:
+            return os.open(self._locator, _FLAGS, dir_fd=self._root)
+        except FileNotFoundError:
+            raise Damaged("Bytes of the upload are missing.") from None

@@ -53,7 +53,7 @@ class Shelf:
         for publication in linked:
             if failure := synced[publication.folder]:
                 failures[publication] = failure
-                _outcome(self.discard, publication.published)
+                _outcome(self._unlink, publication)
         return [failures[publication] for publication in publications]
 
     def retract(self, publication: Publication) -> None:
@@ -61,10 +61,8 @@ class Shelf:
         with suppress(FileExistsError, FileNotFoundError):
             self._link_name(publication.published, publication.locator)
             sync_folder("incoming", self._root)
-        self.discard(publication.published)
+        self._unlink(publication)
         sync_folder(publication.folder, self._root)
-        with suppress(OSError):  # An upload that goes on is written again; where it cannot be, writing tells.
-            self._set_mode(publication.locator, PART_MODE)
 
     def begin(self, locator: str) -> None:
         """Make an empty file with a durable name."""
@@ -122,8 +120,18 @@ class Shelf:
             self.discard("incoming/probe")
 
     def _link(self, publication: Publication) -> None:
-        self._set_mode(publication.locator, PUBLISHED_MODE)
+        """The file is read-only as long as it has its final name, and no longer: it may have to go on."""
         self._link_name(publication.locator, publication.published)
+        try:
+            self._set_mode(publication.locator, PUBLISHED_MODE)
+        except OSError:
+            self._unlink(publication)
+            raise
+
+    def _unlink(self, publication: Publication) -> None:
+        with suppress(OSError):
+            self._set_mode(publication.published, PART_MODE)
+        self.discard(publication.published)
 
     def _set_mode(self, locator: str, mode: int) -> None:
         descriptor = open_for_reading(locator, self._root)

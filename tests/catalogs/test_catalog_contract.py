@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -12,7 +15,7 @@ from sqlalchemy import event, exc
 
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.errors import Busy, NotFound, StorageFailed, StorageFull
-from maie_aiohttp.model import TRANSITIONS, Position, Status, Upload
+from maie_aiohttp.model import TRANSITIONS, Position, Status, Terms, Upload
 from tests.layers import (
     MIB,
     NOON,
@@ -54,6 +57,219 @@ async def test_gives_back_what_it_was_given(catalog: SqlCatalog, changes: dict[s
     given = upload(**changes)  # type: ignore[arg-type]  # fields by name
     await catalog.settle([given])
     assert await catalog.get(given.id) == given
+
+
+PARTS = Terms("audio/wav", {"sha512": bytes(64)}, {"Upload-Metadata": "a b,c"}, partial=True)
+WHOLE = replace(PARTS, partial=False)
+
+
+def receiving(*, age: float = 0, **changes: object) -> Upload:
+    """A record of an upload that comes in pieces, made `age` seconds before noon."""
+    values: dict[str, object] = {
+        "status": Status.RECEIVING,
+        "size": 100,
+        "offset": 0,
+        "stored": None,
+        "terms": WHOLE,
+        "expires_at": NOON,
+    }
+    return upload(age=age, **{**values, **changes})  # type: ignore[arg-type]  # fields by name
+
+
+def arrived(given: Upload) -> Upload:
+    """The same, stored."""
+    return replace(given, status=Status.STORED, size=5, offset=5, stored=stored(given.id), expires_at=None)
+
+
+async def everything(catalog: SqlCatalog) -> Sequence[Upload]:
+    return await catalog.list(99, status=None, after=None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"terms": PARTS, "size": None},
+        {"terms": Terms(), "metadata": {}, "filename": None},
+        {"size": 2**62, "offset": 2**62 - 1, "expires_at": NOON.replace(microsecond=1)},
+        {"terms": Terms(echo={"Upload-Metadata": "\x7f ü", "": ""}), "expires_at": None, "reason": "none"},
+    ],
+)
+async def test_gives_back_what_was_begun(catalog: SqlCatalog, path: Path, changes: dict[str, object]) -> None:
+    given = receiving(**changes)  # type: ignore[arg-type]  # fields by name
+    await catalog.create(given)
+    assert await catalog.get(given.id) == given
+    assert events(path) == []
+
+
+async def test_begins_only_once(catalog: SqlCatalog) -> None:
+    given = receiving()
+    await catalog.create(given)
+    with pytest.raises(StorageFailed):
+        await catalog.create(replace(given, size=7))
+    assert await everything(catalog) == [given]
+
+
+async def test_advances_offset_size_and_expiry_and_nothing_else(catalog: SqlCatalog) -> None:
+    given = receiving(size=None)
+    await catalog.create(given)
+    further = replace(given, offset=50, size=100, expires_at=NOON + timedelta(days=1))
+    await catalog.advance(replace(further, filename="other.wav", metadata={}, terms=PARTS, reason="x"))
+    assert await catalog.get(given.id) == further
+
+
+@pytest.mark.parametrize("status", set(Status) - {Status.RECEIVING})
+async def test_advances_only_what_is_receiving(catalog: SqlCatalog, status: Status) -> None:
+    given = upload(status=status)
+    await catalog.settle([given])
+    await catalog.advance(replace(given, offset=2, size=3))
+    assert await catalog.get(given.id) == given
+    await catalog.advance(receiving())
+    assert await everything(catalog) == [given]
+
+
+async def test_what_was_receiving_is_settled_in_its_place(catalog: SqlCatalog, path: Path) -> None:
+    given = [receiving(age=age) for age in range(3)]
+    for one in given:
+        await catalog.create(one)
+    plain = upload(age=9)
+    done = arrived(given[1])
+    await catalog.settle([done, plain])
+    assert await everything(catalog) == [given[0], done, given[2], plain]
+    assert events(path) == sorted([done.id, plain.id])
+
+
+@pytest.mark.parametrize("end", ["removed", Status.REJECTED, Status.EXPIRED, "settled", "never begun"])
+async def test_what_is_not_receiving_any_more_is_not_settled(catalog: SqlCatalog, path: Path, end: str) -> None:
+    given, other = receiving(), receiving()
+    await catalog.create(other)
+    if end != "never begun":
+        await catalog.create(given)
+    if isinstance(end, Status):
+        await catalog.move(given.id, end)
+    if end == "removed":
+        await catalog.remove(given.id)
+    if end == "settled":
+        await catalog.settle([arrived(given)])
+    before, told = await everything(catalog), events(path)
+    with pytest.raises(NotFound):
+        await catalog.settle([arrived(other), arrived(given)])
+    assert (await everything(catalog), events(path)) == (before, told)
+
+
+async def test_one_that_was_given_up_costs_no_other(catalog: SqlCatalog, path: Path) -> None:
+    given = [receiving() for _ in range(6)]
+    for one in given[1:]:
+        await catalog.create(one)
+    outcomes = await asyncio.gather(*(catalog.settle([arrived(one)]) for one in given), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [NotFound] + [type(None)] * 5
+    assert events(path) == sorted(one.id for one in given[1:])
+
+
+async def test_partial_ones_are_not_listed(catalog: SqlCatalog) -> None:
+    given = [receiving(age=age, terms=PARTS if age % 2 else WHOLE) for age in range(8)]
+    for one in given:
+        await catalog.create(one)
+    assert await everything(catalog) == given[::2]
+    assert await catalog.list(2, status=Status.RECEIVING, after=None) == given[:4:2]
+    assert await catalog.get(given[1].id) == given[1]
+    await catalog.move(given[1].id, Status.REJECTED, reason="no")
+    assert await catalog.list(9, status=Status.REJECTED, after=None) == []
+
+
+async def test_finds_what_is_overdue_oldest_first(catalog: SqlCatalog) -> None:
+    ages = (5, 1, 4, 2, 3, 0, -1, -2)
+    given = [receiving(expires_at=NOON - timedelta(seconds=age), terms=PARTS if age % 2 else WHOLE) for age in ages]
+    for one in (*given, receiving(expires_at=None)):
+        await catalog.create(one)
+    await catalog.settle([upload()])
+    due = sorted((one for one in given if one.expires_at <= NOON), key=lambda one: one.expires_at)  # type: ignore[operator, return-value, arg-type]  # all of them have one
+    assert await catalog.overdue(NOON, 99) == due
+    assert await catalog.overdue(NOON, 2) == due[:2]
+    assert await catalog.overdue(NOON - timedelta(microseconds=1), 99) == due[:-1]
+    assert await catalog.overdue(NOON - timedelta(days=1), 99) == []
+
+
+async def test_what_was_settled_or_advanced_is_not_overdue(catalog: SqlCatalog) -> None:
+    settled, advanced = receiving(), receiving()
+    for one in (settled, advanced):
+        await catalog.create(one)
+    await catalog.settle([arrived(settled)])
+    await catalog.advance(replace(advanced, expires_at=NOON + timedelta(seconds=1)))
+    assert await catalog.overdue(NOON, 9) == []
+
+
+async def test_an_end_has_a_reason_and_is_forgotten_some_time(catalog: SqlCatalog, path: Path) -> None:
+    given = receiving(offset=7)
+    await catalog.create(given)
+    later = NOON + timedelta(days=7)
+    await catalog.move(given.id, Status.REJECTED, reason="It is no audio.", expires_at=later)
+    ended = replace(given, status=Status.REJECTED, reason="It is no audio.", expires_at=later)
+    assert await catalog.get(given.id) == ended
+    await catalog.move(given.id, Status.EXPIRED, reason="other", expires_at=NOON)
+    assert await catalog.get(given.id) == ended
+    assert await catalog.overdue(later, 9) == [ended]
+    await catalog.remove(given.id)
+    assert (await everything(catalog), events(path)) == ([], [])
+
+
+async def test_an_end_without_a_time_is_not_overdue(catalog: SqlCatalog) -> None:
+    given = receiving()
+    await catalog.create(given)
+    await catalog.move(given.id, Status.EXPIRED)
+    assert await catalog.overdue(NOON, 9) == []
+    assert (await catalog.get(given.id)).expires_at is None
+
+
+async def test_known_are_the_stored_ones(catalog: SqlCatalog) -> None:
+    begun, whole, damaged, refused = (receiving() for _ in range(4))
+    for one in (begun, whole, damaged, refused):
+        await catalog.create(one)
+    await catalog.settle([arrived(whole), arrived(damaged)])
+    await catalog.move(damaged.id, Status.DAMAGED)
+    await catalog.move(refused.id, Status.REJECTED)
+    ids = {one.id for one in (begun, whole, damaged, refused)}
+    assert await catalog.known(ids) == {whole.id, damaged.id}
+
+
+async def test_uploads_under_way_survive_reopening(path: Path) -> None:
+    given = receiving(terms=PARTS)
+    async with sql_catalog(path) as catalog:
+        await catalog.create(given)
+        await catalog.advance(replace(given, offset=50))
+    async with sql_catalog(path) as catalog:
+        assert await catalog.get(given.id) == replace(given, offset=50)
+
+
+@pytest.mark.parametrize("verb", ["create", "advance", "settle", "move"])
+async def test_what_is_busy_or_full_was_not_done(catalog: SqlCatalog, path: Path, verb: str) -> None:
+    await impatient(catalog)
+    given, new = receiving(), receiving()
+    await catalog.create(given)
+    attempts: dict[str, Callable[[], Awaitable[None]]] = {
+        "create": lambda: catalog.create(new),
+        "advance": lambda: catalog.advance(replace(given, offset=1)),
+        "settle": lambda: catalog.settle([arrived(given)]),
+        "move": lambda: catalog.move(given.id, Status.EXPIRED),
+    }
+    with locked(path), pytest.raises(Busy):
+        await attempts[verb]()
+    assert (await everything(catalog), events(path)) == ([given], [])
+
+
+async def test_whoever_is_cancelled_waits_for_what_was_begun(catalog: SqlCatalog, path: Path) -> None:
+    given = receiving()
+    await catalog.create(given)
+    with locked(path):
+        advancing = asyncio.create_task(catalog.advance(replace(given, offset=1)))
+        await asyncio.wait([advancing], timeout=0.1)
+        advancing.cancel()
+        await asyncio.wait([advancing], timeout=0.1)
+        before = await catalog.get(given.id)
+        assert not advancing.done()
+    with pytest.raises(asyncio.CancelledError):
+        await advancing
+    assert (before.offset, (await catalog.get(given.id)).offset) == (0, 1)
 
 
 async def test_survives_reopening(path: Path) -> None:

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from maie_aiohttp.errors import Busy, StorageFailed, StorageFull, TooLarge
+from maie_aiohttp.errors import Busy, Damaged, StorageFailed, StorageFull, TooLarge
 from maie_aiohttp.interfaces import Chunk
 from maie_aiohttp.stores import disk as module
 from maie_aiohttp.stores.disk import DiskStore
@@ -245,7 +245,7 @@ def test_descriptors_are_given_back(root: Path) -> None:
             await store.append(MARK, 0, pieces(b"hello"), unconcerned)
             with pytest.raises(StorageFailed):
                 await store.append("incoming", 0, pieces(b"hello"), unconcerned)
-            with pytest.raises(StorageFailed):
+            with pytest.raises(Damaged):
                 await store.append(MARK, 10, pieces(b"hello"), unconcerned)
             await store.publish(MARK, ID, ".wav")
             await content(store, PUBLISHED)

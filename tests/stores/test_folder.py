@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -147,6 +148,75 @@ def test_a_second_server_is_locked_out_until_the_first_has_ended(root: Path) -> 
     assert elsewhere(root) == "open\n"
     with disk_store(root):
         pass
+
+
+def test_who_attaches_is_let_in_beside_a_server(root: Path) -> None:
+    with disk_store(root):
+        beside = DataFolder(root)
+        beside.attach()
+        assert os.path.samestat(os.fstat(beside.descriptor), root.stat())
+        assert beside.locks_file == root / "locks"
+        assert "Another server" in refusal(root)
+        beside.close()
+        beside.close()
+    first = DataFolder(root)
+    first.attach()
+    with disk_store(root):
+        first.close()
+        assert "Another server" in refusal(root)
+
+
+def test_who_attaches_makes_nothing(root: Path) -> None:
+    folder = DataFolder(root)
+    with pytest.raises(StorageFailed, match=str(root)):
+        folder.attach()
+    folder.close()
+    assert not root.exists()
+
+
+def test_who_attaches_wants_a_data_folder(root: Path) -> None:
+    root.mkdir()
+    folder = DataFolder(root)
+    with pytest.raises(StorageFailed, match=str(root)):
+        folder.attach()
+    folder.close()
+    assert list(root.iterdir()) == []
+
+
+@contextmanager
+def as_another_user(root: Path) -> Iterator[None]:
+    """Without the rights that root has over files; where the tests have none, they are as good."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (root, *root.rglob("*")):
+        os.chown(path, 12345, -1)
+    os.seteuid(12345)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+async def test_what_was_taken_back_can_be_written_again(root: Path) -> None:
+    with disk_store(root) as store:
+        await store.append(MARK, 0, pieces(b"hello"), unconcerned)
+        with as_another_user(root):
+            await store.retract(MARK, await store.publish(MARK, ID, ".wav"))
+            await store.append(MARK, 5, pieces(b"!"), unconcerned)
+        assert mode(root / MARK) == 0o600
+
+
+async def test_what_could_not_be_published_can_be_written_again(root: Path) -> None:
+    with disk_store(root) as store:
+        await store.append(MARK, 0, pieces(b"hello"), unconcerned)
+        (root / PUBLISHED).write_bytes(b"secret")
+        with as_another_user(root):
+            with pytest.raises(StorageFailed):
+                await store.publish(MARK, ID, ".wav")
+            await store.append(MARK, 5, pieces(b"!"), unconcerned)
+        assert await content(store, MARK) == b"hello!"
+        assert (root / PUBLISHED).read_bytes() == b"secret"
 
 
 def elsewhere(root: Path) -> str:

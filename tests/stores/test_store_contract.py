@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
+from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
 
 from maie_aiohttp.errors import Damaged, NotAudio, StorageFailed, StorageFull
-from maie_aiohttp.interfaces import Chunk, Store
+from maie_aiohttp.interfaces import Advance, Chunk, Content, Store
 from maie_aiohttp.stores.disk import DiskStore
 from tests.layers import MIB, pieces, unconcerned
 
@@ -59,9 +61,178 @@ async def test_appends_behind_an_offset_and_over_what_stood_there(store: Store) 
 
 async def test_refuses_to_append_behind_bytes_it_does_not_have(store: Store) -> None:
     locator = await put(store, b"hello")
-    with pytest.raises(StorageFailed):
+    with pytest.raises(Damaged):
         await store.append(locator, 6, pieces(b"?"), unconcerned)
     assert await content(store, locator) == b"hello"
+    await store.discard(locator)
+    with pytest.raises(Damaged):
+        await store.append(locator, 1, pieces(b"?"), unconcerned)
+    assert await store.size(locator) is None
+    await store.probe()
+
+
+async def test_begins_with_nothing(store: Store) -> None:
+    locator = store.locator_of(ID)
+    await store.begin(locator)
+    assert await store.size(locator) == 0
+    assert await store.unfinished() == [ID]
+    assert await store.append(locator, 0, pieces(b"hello"), unconcerned) == 5
+    assert await content(store, locator) == b"hello"
+
+
+async def test_begins_only_once(store: Store) -> None:
+    locator = await put(store)
+    with pytest.raises(StorageFailed):
+        await store.begin(locator)
+    assert await content(store, locator) == b"hello"
+
+
+async def test_an_append_of_nothing_forgets_what_stood_behind(store: Store) -> None:
+    locator = await put(store, b"hello, world")
+    assert await store.append(locator, 5, pieces(), unconcerned) == 5
+    assert await store.append(locator, 5, pieces(b""), unconcerned) == 5
+    assert await content(store, locator) == b"hello"
+
+
+@pytest.mark.parametrize("stop", [0, 1, 65_535, 300_000, 2 * MIB])
+async def test_replays_what_was_written(store: Store, stop: int) -> None:
+    given = bytes(range(251)) * (2 * MIB // 251 + 2)
+    locator = await put(store, given)
+    seen = bytearray()
+    await store.replay(locator, stop, seen.extend)
+    assert seen == given[:stop]
+
+
+async def test_does_not_replay_what_is_not_there(store: Store) -> None:
+    locator = await put(store)
+    seen = bytearray()
+    with pytest.raises(Damaged):
+        await store.replay(locator, 6, seen.extend)
+    assert b"hello".startswith(seen)
+    await store.discard(locator)
+    await store.replay(locator, 0, seen.extend)
+    with pytest.raises(Damaged):
+        await store.replay(locator, 1, seen.extend)
+    await store.probe()
+
+
+async def test_an_objection_to_a_replay_passes_through(store: Store) -> None:
+    def object_to_all(_: Chunk) -> None:
+        raise NotAudio("no")
+
+    with pytest.raises(NotAudio):
+        await store.replay(await put(store), 5, object_to_all)
+
+
+async def test_a_replay_lets_others_work(store: Store) -> None:
+    locator = await put(store, bytes(4 * MIB))
+    seen: list[int] = []
+    done = asyncio.Event()
+
+    async def work() -> None:
+        other = await put(store, b"other", uuid4())
+        assert await content(store, other) == b"other"
+        done.set()
+
+    working = asyncio.create_task(work())
+    await store.replay(locator, 4 * MIB, lambda chunk: seen.append(len(chunk)))
+    assert sum(seen) == 4 * MIB
+    assert done.is_set()
+    await working
+
+
+ADVANCES = 20 * MIB
+"""Bytes; any store should have made some of them durable before the last."""
+
+
+def advancing(store: Store, heard: list[tuple[int, bytes]]) -> Advance:
+    """Write down each offset, and what stands just before it then."""
+
+    async def advance(durable: int) -> None:
+        locator = store.locator_of(ID)
+        heard.append((durable, b"".join([piece async for piece in store.read(locator, durable - 100, durable)])))
+
+    return advance
+
+
+async def test_tells_on_the_way_what_is_durable(store: Store) -> None:
+    given = random.Random(1).randbytes(ADVANCES)
+    heard: list[tuple[int, bytes]] = []
+    locator = await put(store, given[:1000])
+    chunks = pieces(*(given[start : start + MIB] for start in range(1000, ADVANCES, MIB)))
+    advance = advancing(store, heard)
+    assert await store.append(locator, 1000, chunks, unconcerned, advance=advance) == ADVANCES
+    offsets = [durable for durable, _ in heard]
+    assert offsets == sorted(set(offsets))
+    assert len(offsets) >= 1
+    assert all(1000 < offset <= ADVANCES for offset in offsets)
+    assert [before for _, before in heard] == [given[offset - 100 : offset] for offset in offsets]
+
+
+async def test_what_was_told_holds_although_the_rest_breaks_off(store: Store) -> None:
+    given = random.Random(2).randbytes(ADVANCES)
+    heard: list[tuple[int, bytes]] = []
+
+    async def broken() -> AsyncIterator[bytes]:
+        for start in range(0, ADVANCES - MIB, MIB):
+            yield given[start : start + MIB]
+        raise EOFError("gone")
+
+    advance = advancing(store, heard)
+    with pytest.raises(EOFError):
+        await store.append(store.locator_of(ID), 0, broken(), unconcerned, advance=advance)
+    offset, _ = heard[-1]
+    assert await store.append(store.locator_of(ID), offset, pieces(given[offset:]), unconcerned) == ADVANCES
+    assert await content(store, store.locator_of(ID)) == given
+
+
+async def test_who_hears_is_waited_for_and_may_end_it(store: Store) -> None:
+    heard: list[int] = []
+
+    async def refuse(durable: int) -> None:
+        heard.append(durable)
+        await asyncio.sleep(0.01)
+        raise EOFError("no")
+
+    chunks = pieces(*[bytes(MIB)] * (ADVANCES // MIB))
+    with pytest.raises(EOFError, match="no"):
+        await store.append(store.locator_of(ID), 0, chunks, unconcerned, advance=refuse)
+    assert len(heard) == 1
+    size = await store.size(store.locator_of(ID))
+    assert size is not None
+    assert size >= heard[0]
+
+
+async def test_the_conclusion_sees_everything(store: Store) -> None:
+    locator = await put(store, b"hello, ")
+    seen: list[bytes] = []
+
+    def conclude(content: Content) -> None:
+        seen.extend((content.read(0, 100), content.read(3, 5), content.read(12, 5), bytes([content.size])))
+
+    await store.append(locator, 7, pieces(b"world"), unconcerned, conclude)
+    assert seen == [b"hello, world", b"lo, w", b"", b"\x0c"]
+    await store.append(locator, 12, pieces(), unconcerned, conclude)
+    assert seen[4:] == seen[:4]
+
+
+async def test_what_the_conclusion_objects_to_passes_through(store: Store) -> None:
+    locator = await put(store, b"hello, world")
+
+    def object_to_all(_: Content) -> None:
+        raise NotAudio("no")
+
+    with pytest.raises(NotAudio):
+        await store.append(locator, 5, pieces(b"?"), unconcerned, object_to_all)
+    assert (await content(store, locator))[:5] == b"hello"
+
+
+async def test_goes_on_after_being_taken_back(store: Store) -> None:
+    mark = await put(store)
+    await store.retract(mark, await store.publish(mark, ID, ".wav"))
+    assert await store.append(mark, 5, pieces(b", world"), unconcerned) == 12
+    published = await store.publish(mark, ID, ".wav")
+    assert await content(store, published) == b"hello, world"
 
 
 async def test_an_objection_passes_through(store: Store) -> None:

@@ -15,7 +15,7 @@ KEPT = 256
 """At 64 KiB for one that has not seen its head yet, 16 MiB at the most."""
 
 
-class Receptions:
+class Examinations:
     """The examinations of uploads that are under way."""
 
     def __init__(self, store: Store, formats: Container[str]) -> None:
