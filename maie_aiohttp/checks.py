@@ -97,9 +97,13 @@ class Sniff(Check):
 class Digest(Check):
     """SHA-256 always; whatever else the client declared, verified (RFC 9530)."""
 
-    def __init__(self, declared: Mapping[str, bytes]) -> None:
+    def __init__(self, declared: Mapping[str, bytes], running: Mapping[str, hashlib._Hash] | None = None) -> None:
         self._declared = declared
-        self._hashes = {name: hashlib.new(name) for name in {"sha256", *declared}}
+        self._hashes = running or {name: hashlib.new(name) for name in {"sha256", *declared}}
+
+    def __deepcopy__(self, _: object) -> Digest:
+        """Hashes have a way of their own to be copied."""
+        return Digest(self._declared, {name: running.copy() for name, running in self._hashes.items()})
 
     def feed(self, chunk: Chunk) -> None:
         """Hash the next bytes; `hashlib` lets other threads run meanwhile."""

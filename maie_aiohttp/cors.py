@@ -38,7 +38,8 @@ SENT = (
     "X-Request-ID",
     "X-Requested-With",
 )
-"""Request headers beyond those that browsers let pass unasked."""
+"""Request headers beyond those that browsers let pass unasked; some are for proxies on the way, which may ask for a
+key."""
 
 SHOWN = (
     "Accept-Patch",

@@ -8,7 +8,7 @@ from collections.abc import Container
 from uuid import UUID
 
 from maie_aiohttp.checks import Examination
-from maie_aiohttp.interfaces import Store
+from maie_aiohttp.interfaces import Chunk, Observe, Store
 from maie_aiohttp.model import Terms, Upload
 
 KEPT = 256
@@ -23,13 +23,13 @@ class Examinations:
         self._formats = formats
         self._kept: OrderedDict[UUID, tuple[int, Examination]] = OrderedDict()
 
-    async def take(self, upload: Upload) -> Examination:
+    async def take(self, upload: Upload, check: Observe) -> Examination:
         """That of an upload that now goes on; it has seen all bytes up to the offset. Raises `Damaged` if they are not
-        there."""
+        there, and what `check` raises while they are read again."""
         offset, examination = self._kept.pop(upload.id, (-1, None))
         if examination is not None and offset == upload.offset:
             return examination
-        return await self._rebuilt(upload)
+        return await self._rebuilt(upload, check)
 
     def keep(self, upload: Upload, examination: Examination) -> None:
         """Keep it for the next piece, if there is room; whoever paused longest makes some."""
@@ -41,8 +41,13 @@ class Examinations:
         """That upload will not go on."""
         self._kept.pop(id, None)
 
-    async def _rebuilt(self, upload: Upload) -> Examination:
+    async def _rebuilt(self, upload: Upload, check: Observe) -> Examination:
         terms = upload.terms or Terms()
         examination = Examination(self._formats, terms.digests)
-        await self._store.replay(self._store.locator_of(upload.id), upload.offset, examination.feed)
+
+        def observe(chunk: Chunk) -> None:
+            check(chunk)
+            examination.feed(chunk)
+
+        await self._store.replay(self._store.locator_of(upload.id), upload.offset, observe)
         return examination

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +25,8 @@ async def sweep(intake: Intake) -> int:
     alone. Returns how many changed."""
     swept, left = 0, set[UUID]()
     while late := {one.id for one in await intake.catalog.overdue(datetime.now(UTC), PAGE + len(left))} - left:
-        left |= {id for id in late if not await _end(intake, id)}
+        ended = await asyncio.gather(*(_end(intake, id) for id in late))
+        left |= {id for id, is_over in zip(late, ended, strict=True) if not is_over}
         swept += len(late - left)
     return swept
 

@@ -95,8 +95,8 @@ class Intake:
         async with self.locks.hold(id, uninterruptible):
             upload = await self.catalog.get(id)
             if upload.stored is None:
+                await self.discard(id)  # first: on a full disk, forgetting the record needs its room
                 await self.catalog.remove(id)
-                await self.discard(id)
             else:
                 await self._remove_stored(id, upload.stored)
             self.hub.deleted(upload)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -124,8 +124,8 @@ class Store(Protocol):
         """Uploads that `discard` has not ended: all of them, after a crash."""
         ...
 
-    async def published(self, id: UUID) -> str | None:
-        """The final locator of an upload, if it was published."""
+    async def published(self, ids: Collection[UUID]) -> Mapping[UUID, str]:
+        """The final locators of those uploads that were published."""
         ...
 
     def all_published(self) -> AsyncGenerator[Sequence[tuple[UUID, str]], None]:
@@ -170,6 +170,10 @@ class Catalog(Protocol):
 
     async def overdue(self, moment: datetime, limit: int) -> Sequence[Upload]:
         """Up to `limit` uploads that were to expire by `moment`, the oldest first."""
+        ...
+
+    async def find(self, ids: Collection[UUID]) -> Mapping[UUID, Upload]:
+        """Those of `ids` that have a record."""
         ...
 
     async def known(self, ids: Collection[UUID]) -> frozenset[UUID]:

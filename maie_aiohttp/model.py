@@ -51,7 +51,8 @@ class Declared:
     filename: str | None = None
     media_type: str | None = None
     at_most: int | None = None
-    """Bytes; no more can come, because the request itself is not longer. None when the length is not known."""
+    """Bytes; no more can come, because the request is not longer, or because a resumable upload is to have so many. None
+    when the length is not known."""
     digests: Mapping[str, bytes] = field(default_factory=dict)
     """By `hashlib` name: what the whole file must hash to (RFC 9530)."""
 
@@ -68,6 +69,8 @@ class Terms:
     """Header fields of the creation that its protocol wants back byte for byte."""
     partial: bool = False
     """Whether it is a piece for a later concatenation, and never a recording of its own."""
+    final: bool = False
+    """Whether it is made of such pieces, and takes no bytes from a client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,11 @@ class Upload:
     def is_partial(self) -> bool:
         """Whether it is a piece for a later concatenation."""
         return self.terms is not None and self.terms.partial
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is made of partial uploads."""
+        return self.terms is not None and self.terms.final
 
     @property
     def is_whole(self) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from maie_aiohttp.checks import Check, Progress, SizeLimit, too_large, too_long
-from maie_aiohttp.errors import Complete, Gone, InconsistentLength, Interrupted, OffsetMismatch
-from maie_aiohttp.interfaces import Advance, unheard
+from maie_aiohttp.errors import Complete, Gone, InconsistentLength, IntakeError, Interrupted, OffsetMismatch
+from maie_aiohttp.interfaces import Advance, Chunk, unheard
 from maie_aiohttp.locks import Interrupt
 from maie_aiohttp.model import Status, Upload
 
@@ -34,6 +34,24 @@ class Piece:
     """Hears the offset up to which the upload cannot be lost, now and then."""
 
 
+class Interruption:
+    """Ends a piece: the bytes that are awaited, and whatever looks in between."""
+
+    def __init__(self, pass_on: Interrupt) -> None:
+        self._pass_on = pass_on
+        self._error: IntakeError | None = None
+
+    def __call__(self, error: IntakeError) -> None:
+        """End it with this error."""
+        self._error = error
+        self._pass_on(error)
+
+    def check(self, _: Chunk) -> None:
+        """Raises that error."""
+        if self._error is not None:
+            raise self._error
+
+
 def check_open(upload: Upload) -> None:
     """Raises `Gone` for an upload that was refused or has expired."""
     if upload.status in (Status.REJECTED, Status.EXPIRED):
@@ -46,6 +64,8 @@ def agreed(upload: Upload, piece: Piece) -> Upload:
     """The upload with what the piece's request adds to it: its length, if that was not known. Raises `Gone`,
     `Complete`, `OffsetMismatch` and `InconsistentLength`."""
     check_open(upload)
+    if upload.is_final:
+        raise Complete("An upload that is made of others takes no bytes but theirs.")
     if upload.offset != piece.offset:
         raise OffsetMismatch(expected=upload.offset, provided=piece.offset)
     if upload.is_whole and piece.size != 0:

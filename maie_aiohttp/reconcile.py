@@ -9,6 +9,7 @@ A mark below `incoming/` says that an upload was under way. What its record and 
     stored      no          killed while deleting               published again: the deletion was not acknowledged
     receiving   no          nothing: it can go on               nothing
     receiving   yes         killed between publish and record   published bytes are taken back: it can go on
+    final       any         killed while concatenating          its record is removed, then as if there was none
     ended       no          killed after it was ended           the bytes are discarded
 
 A mark with which that cannot be done, such as a folder of that name, is left alone.
@@ -20,7 +21,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
 
@@ -45,12 +46,16 @@ log = structlog.get_logger()
 
 async def recover(store: Store, catalog: Catalog) -> None:
     """Clear up after a crash, before the first request; costs as much as was under way then. Safe to repeat."""
-    for id in await store.unfinished():
-        upload = await _record(catalog, id)
-        try:
-            await _recover(store, id, upload)
-        except StorageFailed:
-            log.exception("unfinished upload left alone", upload=str(id))
+    unfinished = await store.unfinished()
+    published = await store.published(unfinished)
+    for start in range(0, len(unfinished), PAGE):
+        ids = unfinished[start : start + PAGE]
+        records = await catalog.find(ids)
+        for id in ids:
+            try:
+                await _recover(store, catalog, _Trace(id, records.get(id), published.get(id)))
+            except StorageFailed:
+                log.exception("unfinished upload left alone", upload=str(id))
 
 
 async def audit(store: Store, catalog: Catalog, publish: Publish = unpublished) -> None:
@@ -92,27 +97,39 @@ async def confirm_repair(store: Store, catalog: Catalog, upload: Upload, publish
     return True
 
 
-async def _record(catalog: Catalog, id: UUID) -> Upload | None:
-    try:
-        return await catalog.get(id)
-    except NotFound:
-        return None
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """What a crash left of an upload besides its mark."""
+
+    id: UUID
+    record: Upload | None
+    published: str | None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether its client can continue it. Of one that is made of others, no client was told."""
+        return self.record is not None and self.record.status is Status.RECEIVING and not self.record.is_final
 
 
-async def _recover(store: Store, id: UUID, upload: Upload | None) -> None:
-    mark, published = store.locator_of(id), await store.published(id)
-    if upload is not None and upload.stored is not None:
-        if published is None:
-            await store.publish(mark, id, BY_NAME[upload.stored.format].extension)
+async def _recover(store: Store, catalog: Catalog, left: _Trace) -> None:
+    mark = store.locator_of(left.id)
+    if left.record is not None and left.record.stored is not None:
+        if left.published is None:
+            await store.publish(mark, left.id, BY_NAME[left.record.stored.format].extension)
         await store.discard(mark)
-    elif upload is not None and upload.status is Status.RECEIVING:
-        if published is not None:
-            await store.retract(mark, published)
-    else:
-        if published is not None:
-            await store.quarantine(published)
-        await store.discard(mark)
-        log.warning("unfinished upload discarded", upload=str(id), orphan=published is not None)
+    elif not left.goes_on:
+        await _give_up(store, catalog, left)
+    elif left.published is not None:
+        await store.retract(mark, left.published)
+
+
+async def _give_up(store: Store, catalog: Catalog, left: _Trace) -> None:
+    if left.record is not None and left.record.status is Status.RECEIVING:
+        await catalog.remove(left.id)
+    if left.published is not None:
+        await store.quarantine(left.published)
+    await store.discard(store.locator_of(left.id))
+    log.warning("unfinished upload discarded", upload=str(left.id), orphan=left.published is not None)
 
 
 async def _audit_records(

@@ -7,8 +7,10 @@ offsets; and that an upload has all of its bytes they are only told once it is s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -23,8 +25,11 @@ from maie_aiohttp.intake import REMEMBERED, Intake
 from maie_aiohttp.interfaces import Content
 from maie_aiohttp.locks import uninterruptible
 from maie_aiohttp.model import Declared, Metadata, Status, Terms, Upload
-from maie_aiohttp.pieces import Arrival, Piece, agreed, check_open
+from maie_aiohttp.pieces import Arrival, Interruption, Piece, agreed, check_open
 from maie_aiohttp.settlement import Received, Settlement
+
+CONCATENATIONS = 2
+"""How many run at a time: each copies as many bytes as the upload has, for a request of a few hundred."""
 
 log = structlog.get_logger()
 
@@ -40,6 +45,7 @@ class Resumption:
         self._examinations = Examinations(intake.store, intake.rules.formats)
         self.lifetime = lifetime
         """How long an upload is kept that nobody continues."""
+        self._concatenations = asyncio.Semaphore(CONCATENATIONS)
         self._undecided: set[UUID] = set()
         """Uploads that were published, and of which the catalog did not say whether it has recorded that."""
 
@@ -48,6 +54,9 @@ class Resumption:
     ) -> Upload:
         """Begin an upload; `declared.at_most` is its length, None if that is not known yet. Raises what
         `Intake.admit` raises."""
+        return await self._create(declared, metadata, Terms(declared.media_type, declared.digests, echo, partial))
+
+    async def _create(self, declared: Declared, metadata: Metadata, terms: Terms) -> Upload:
         await self._intake.admit(declared)
         now = datetime.now(UTC)
         upload = Upload(
@@ -58,7 +67,7 @@ class Resumption:
             offset=0,
             created_at=now,
             metadata=metadata,
-            terms=Terms(declared.media_type, declared.digests, echo, partial),
+            terms=terms,
             expires_at=now + self.lifetime,
         )
         await to_its_end(self._record(upload))
@@ -74,16 +83,13 @@ class Resumption:
         where that is possible. `Interrupted` is raised once everything before is recorded. `ChecksumMismatch` leaves
         the upload as it was. What is `Rejected` ends it for good.
         """
-        async with self._locks.hold(id, piece.interrupt):
+        interruption = Interruption(piece.interrupt)
+        async with self._locks.hold(id, interruption):
             upload = agreed(await self._catalog.get(id), piece)
             if upload.stored is not None:
                 return upload
             await self._take_back(id)
-            arrival = Arrival(upload, piece, self._intake.rules.max_size)
-            upload = await self._append_or_reject(upload, piece, arrival)
-        if arrival.failure is not None:
-            raise arrival.failure
-        return upload
+            return await self._continue(upload, piece, interruption)
 
     async def look(self, id: UUID) -> Upload:
         """The upload at rest: whoever is writing is asked to stop first. Raises `NotFound`, `Gone`, `Locked`."""
@@ -97,11 +103,16 @@ class Resumption:
     ) -> Upload:
         """Store complete partial uploads, one behind the other, as one upload. They stay, and can be used again. Raises
         `Malformed` if one of them is not there, not partial, or not complete, and what `append` raises."""
-        sizes = [await self._size_of_part(id) for id in parts]
-        whole = await self.create(replace(declared, at_most=sum(sizes)), metadata=metadata, echo=echo)
-        piece = Piece(0, self._parts(parts, sizes), uninterruptible, size=sum(sizes), last=True)
+        async with self._concatenations:
+            sizes = [await self._size_of_part(id) for id in parts]
+            terms = Terms(declared.media_type, declared.digests, echo, final=True)
+            whole = await self._create(replace(declared, at_most=sum(sizes)), metadata, terms)
+            return await self._join(whole, Piece(0, self._parts(parts, sizes), uninterruptible, size=whole.size))
+
+    async def _join(self, whole: Upload, piece: Piece) -> Upload:
         try:
-            return await self.append(whole.id, piece)
+            async with self._locks.hold(whole.id, uninterruptible):
+                return await self._continue(whole, piece, Interruption(uninterruptible))
         except Rejected:  # its record tells why
             raise
         except IntakeError:
@@ -118,13 +129,17 @@ class Resumption:
             await self._intake.discard(upload.id)
             raise
 
-    async def _append_or_reject(self, upload: Upload, piece: Piece, arrival: Arrival) -> Upload:
+    async def _continue(self, upload: Upload, piece: Piece, interruption: Interruption) -> Upload:
+        arrival = Arrival(upload, piece, self._intake.rules.max_size)
         try:
             await self._check_room(upload, piece)
-            return await self._examine(upload, piece, arrival)
+            upload = await self._examine(upload, piece, arrival, interruption)
         except (Rejected, Damaged) as error:
             await to_its_end(self._reject(upload, error))
             raise
+        if arrival.failure is not None:
+            raise arrival.failure
+        return upload
 
     async def _check_room(self, upload: Upload, piece: Piece) -> None:
         """Refuse what is known to be too much before it is read."""
@@ -136,10 +151,12 @@ class Resumption:
             raise too_large(self._intake.rules.max_size)
         await self._store.admit(size - upload.offset)
 
-    async def _examine(self, upload: Upload, piece: Piece, arrival: Arrival) -> Upload:
+    async def _examine(self, upload: Upload, piece: Piece, arrival: Arrival, interruption: Interruption) -> Upload:
         if upload.is_partial:
             return await self._pause(upload, arrival, await self._write(upload, piece, arrival, Check()))
-        examination = await self._examinations.take(upload)
+        examination = await self._examinations.take(upload, interruption.check)
+        if piece.digests:  # these bytes may not count
+            self._examinations.keep(upload, deepcopy(examination))
         size = await self._write(upload, piece, arrival, examination)
         if arrival.ends_at(size):
             return await self._settle(Received(upload, size, examination.findings()))
@@ -195,7 +212,7 @@ class Resumption:
     async def _take_back(self, id: UUID) -> None:
         """An upload that is still receiving goes on where only its first name stands."""
         if id in self._undecided:
-            if published := await self._store.published(id):
+            if published := (await self._store.published([id])).get(id):
                 await self._store.retract(self._store.locator_of(id), published)
             self._undecided.discard(id)
 

@@ -512,3 +512,13 @@ async def test_some_files_without_a_record_are_put_aside_from_a_large_archive(
         await layers.publish(UUID(int=number))
     await audit(layers.store, layers.catalog)
     assert len(list((folder / "orphans").iterdir())) == 12
+
+
+async def test_a_concatenation_that_was_killed_leaves_nothing(layers: Layers, folder: Path) -> None:
+    made = upload(ID, status=Status.RECEIVING, stored=None, terms=Terms(final=True))
+    for leave in (layers.receive, layers.publish):
+        await leave()
+        await layers.catalog.create(made)
+        await recover(layers.store, layers.catalog)
+        assert await layers.records() == []
+        assert [name for name in files(folder) if not name.startswith("orphans/")] == []

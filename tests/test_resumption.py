@@ -572,6 +572,19 @@ async def test_an_end_that_comes_too_early_is_not_the_end(resumption: Resumption
     await goes_on(resumption, folder, id)
 
 
+async def test_a_length_said_by_who_breaks_off_does_not_make_it_look_whole(
+    resumption: Resumption, folder: Path
+) -> None:
+    id = (await begun(resumption, None)).id
+    await resumption.append(id, a_piece(WAV))
+    with pytest.raises(Truncated):
+        await resumption.append(id, a_piece(b"", len(WAV), length=len(WAV), failure=Truncated("gone")))
+    upload = await resumption.look(id)
+    assert (upload.status, upload.offset, upload.size) == (Status.RECEIVING, len(WAV), None)
+    await resumption.append(id, a_piece(b"", len(WAV), length=len(WAV)))
+    await is_stored(resumption, folder, id)
+
+
 @pytest.mark.parametrize("length", [0, 999])
 async def test_a_length_below_what_came_is_refused(resumption: Resumption, folder: Path, length: int) -> None:
     id = (await begun(resumption, None)).id
@@ -739,6 +752,35 @@ async def test_a_right_message_that_is_not_audio_ends_the_upload(resumption: Res
     with pytest.raises(NotAudio):
         await resumption.append(id, a_piece(NOT_AUDIO, digests=summed(NOT_AUDIO)))
     await is_rejected(resumption, folder, id)
+
+
+async def test_after_a_broken_message_nothing_has_to_be_read_again(
+    resumption: Resumption, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = (await begun(resumption, digests={"sha512": hashlib.sha512(WAV).digest()})).id
+    await resumption.append(id, a_piece(WAV[:70_000]))
+    (folder / f"incoming/{id}.part").write_bytes(bytes(70_000))  # who read it again would see this
+    with pytest.raises(ChecksumMismatch):
+        await resumption.append(id, a_piece(b"garbled", 70_000, digests={"md5": bytes(16)}))
+    (folder / f"incoming/{id}.part").write_bytes(WAV[:70_000])
+    await resumption.append(id, rest_of(WAV, 70_000))
+    await is_stored(resumption, folder, id)
+
+
+async def test_who_waits_for_bytes_to_be_read_again_can_be_superseded(resumption: Resumption, folder: Path) -> None:
+    id = await paused(resumption)
+    for _ in range(30):
+        forget_digest(resumption, id)
+        first = asyncio.create_task(resumption.append(id, rest_of(WAV[:2000], 1000)))
+        await asyncio.sleep(0)
+        upload = await resumption.look(id)
+        with suppress(Superseded):
+            await first
+        if upload.offset == 1000 and (await resumption.look(id)).offset == 1000:
+            break  # it never got to its own bytes
+    else:
+        pytest.fail("nobody was superseded")
+    await goes_on(resumption, folder, id)
 
 
 async def test_a_broken_last_message_is_no_wrong_digest_of_the_whole(resumption: Resumption, folder: Path) -> None:
@@ -970,6 +1012,15 @@ async def test_parts_become_one_recording_and_can_be_used_again(
     listed = await resumption._catalog.list(9, status=None, after=None)
     assert first not in {one.id for one in listed}
     assert len(listed) == 3
+
+
+async def test_what_is_made_of_others_takes_no_bytes(resumption: Resumption, folder: Path) -> None:
+    parts = [await part(resumption, WAV[:1000]), await part(resumption, WAV[1000:])]
+    whole = await resumption.concatenate(parts, Declared(), metadata={}, echo={})
+    for piece in (a_piece(b"more", len(WAV)), a_piece(b"", len(WAV), size=0), a_piece(b"x", 0)):
+        with pytest.raises(Complete):
+            await resumption.append(whole.id, piece)
+    await is_stored(resumption, folder, whole.id)
 
 
 async def test_a_part_need_not_look_like_audio(resumption: Resumption, folder: Path) -> None:

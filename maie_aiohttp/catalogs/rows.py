@@ -87,6 +87,7 @@ def _terms_column(terms: Terms) -> dict[str, object]:
         "media_type": terms.media_type,
         "digests": {name: digest.hex() for name, digest in terms.digests.items()},
         "echo": dict(terms.echo),
+        "final": terms.final,
     }
 
 
@@ -96,6 +97,7 @@ def _terms(column: Mapping[str, Any], *, partial: bool) -> Terms:
         digests={name: bytes.fromhex(digest) for name, digest in column["digests"].items()},
         echo=column["echo"],
         partial=partial,
+        final=column["final"],
     )
 
 

@@ -7,7 +7,7 @@ own and never wait for a write (SQLite's WAL).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -119,6 +119,10 @@ class SqlCatalog:
     async def overdue(self, moment: datetime, limit: int) -> Sequence[Upload]:
         late = select(uploads).where(uploads.c.expires_at <= to_microseconds(moment))
         return [to_upload(row) for row in await self._read(late.order_by(uploads.c.expires_at).limit(limit))]
+
+    async def find(self, ids: Collection[UUID]) -> Mapping[UUID, Upload]:
+        rows = await self._read(select(uploads).where(uploads.c.id.in_(ids)))
+        return {upload.id: upload for upload in map(to_upload, rows)}
 
     async def known(self, ids: Collection[UUID]) -> frozenset[UUID]:
         rows = await self._read(select(uploads.c.id).where(uploads.c.id.in_(ids), uploads.c.locator.is_not(None)))

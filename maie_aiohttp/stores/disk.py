@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -136,8 +136,8 @@ class DiskStore:
     async def unfinished(self) -> Sequence[UUID]:
         return await self._hop(self._shelf.unfinished)
 
-    async def published(self, id: UUID) -> str | None:
-        return await self._hop(self._shelf.published, id)
+    async def published(self, ids: Collection[UUID]) -> Mapping[UUID, str]:
+        return await self._hop(self._shelf.published, ids)
 
     async def all_published(self) -> AsyncGenerator[Sequence[tuple[UUID, str]], None]:
         files = self._shelf.all_published(time.time() - GRACE)

@@ -7,7 +7,7 @@ upload. So a crash between the two is found by looking at `incoming/` alone, how
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -86,11 +86,12 @@ class Shelf:
         names = self._list("incoming")
         return [id for name in names if name.endswith(".part") and (id := _uuid(name)) is not None]
 
-    def published(self, id: UUID) -> str | None:
-        """The final name of an upload, whatever its extension."""
-        folder = shard(id)
-        names = (name for name in self._list(folder) if _uuid(name) == id)
-        return next((f"{folder}/{name}" for name in names), None)
+    def published(self, ids: Collection[UUID]) -> Mapping[UUID, str]:
+        """The final names of those uploads that have one, whatever its extension. Each folder is listed once."""
+        wanted = frozenset(ids)
+        folders = {shard(id) for id in wanted}
+        places = ((_uuid(name), f"{folder}/{name}") for folder in folders for name in self._list(folder))
+        return {id: place for id, place in places if id in wanted}
 
     def all_published(self, until: float) -> Iterator[tuple[UUID, str]]:
         """Every published file last changed before `until` (seconds since the epoch). A folder that cannot be listed

@@ -404,6 +404,13 @@ async def the_actual_method_is_ignored(server: Server) -> None:
     await must_be_gone(server, path)
 
 
+@rule("X-HTTP-Method-Override", Source.CHOICE)
+async def a_safe_method_stays_safe(server: Server) -> None:
+    path = await server.begin()
+    await server.ask("HEAD", path, {"X-HTTP-Method-Override": "DELETE"})
+    await must_stand(server, path, 0)
+
+
 @rule("X-HTTP-Method-Override")
 async def an_unknown_method_does_nothing(server: Server) -> None:
     path = await server.begin()

@@ -68,7 +68,7 @@ async def test_lists_what_is_its_own_and_old_enough(
     batches = [batch async for batch in disk.all_published()]
     assert {id for batch in batches for id, _ in batch} == ids
     assert [len(batch) for batch in batches] == [500, 100]
-    assert await disk.published(ID) is None
+    assert await disk.published([ID]) == {}
 
 
 def test_a_file_deleted_while_all_are_listed_is_left_out(root: Path) -> None:
@@ -149,7 +149,7 @@ async def test_no_more_files_is_no_more_room(tiny: Path) -> None:
             await store.publish(store.locator_of(ids[0]), ids[0], ".wav")
         with pytest.raises(StorageFull):
             await store.probe()
-        assert await store.published(ids[0]) is None
+        assert await store.published(ids[:1]) == {}
         await store.discard(store.locator_of(ids[1]))
         await store.publish(store.locator_of(ids[0]), ids[0], ".wav")
 

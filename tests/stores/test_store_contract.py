@@ -278,7 +278,7 @@ async def test_a_cancelled_append_writes_nothing_afterwards(store: Store) -> Non
 async def test_publishes_and_keeps_the_mark(store: Store) -> None:
     mark = await put(store)
     published = await store.publish(mark, ID, ".wav")
-    assert await store.published(ID) == published
+    assert await store.published([ID]) == {ID: published}
     assert await content(store, published) == b"hello"
     assert await store.unfinished() == [ID]
     await store.discard(mark)
@@ -305,7 +305,8 @@ async def test_publishing_what_is_not_there_costs_no_other(store: Store) -> None
         *(store.publish(store.locator_of(id), id, ".wav") for id in ids), return_exceptions=True
     )
     assert [type(outcome) for outcome in outcomes] == [str, StorageFailed] * 10
-    assert [await store.published(id) is not None for id in ids] == [True, False] * 10
+    published = await store.published(ids)
+    assert [id in published for id in ids] == [True, False] * 10
 
 
 @pytest.mark.parametrize("marked", [True, False])
@@ -316,7 +317,7 @@ async def test_retracting_twice_is_retracting_once(store: Store, *, marked: bool
         await store.discard(mark)
     for _ in range(2):
         await store.retract(mark, published)
-        assert await store.published(ID) is None
+        assert await store.published([ID]) == {}
         assert await content(store, mark) == b"hello"
     assert await store.publish(mark, ID, ".wav") == published
 
@@ -327,7 +328,7 @@ async def test_discarding_nothing_is_no_error(store: Store) -> None:
 
 async def test_knows_what_it_does_not_have(store: Store) -> None:
     assert await store.size(store.locator_of(ID)) is None
-    assert await store.published(ID) is None
+    assert await store.published([ID]) == {}
     assert await store.unfinished() == []
 
 
@@ -362,7 +363,7 @@ async def test_puts_aside_what_nobody_knows(store: Store) -> None:
     mark = await put(store)
     published = await store.publish(mark, ID, ".wav")
     await store.quarantine(published)
-    assert await store.published(ID) is None
+    assert await store.published([ID]) == {}
     await store.quarantine(published)
     await store.probe()
 
