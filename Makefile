@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test check soak memory clean
+.PHONY: serve test check soak memory bench clean
 
 serve: $(VENV)/serve ## run the server: a local folder and SQLite, no configuration needed
 	$(BIN)/python -m maie_aiohttp
@@ -21,9 +21,12 @@ check: $(VENV)/test ## style, types, import contracts, and a wheel that works on
 	$(BIN)/lint-imports
 	PYTHON=$(BIN)/python sh tests/wheel.sh
 
-soak: $(VENV)/test ## what is long or timed: a thousand uploads at once, 5 GB, fifty kills, stalls
+soak: $(VENV)/test ## what is long or timed: a thousand uploads at once, 5 GB, kills, interruptions, races, stalls
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.stall
+
+bench: $(VENV)/test ## speed, CPU time and memory beside other servers, which it installs itself; about 25 minutes
+	$(BIN)/python -m benchmarks
 
 memory: $(VENV)/test ## peak memory, beside a server that reads whole files
 	$(BIN)/python -m benchmarks.memory

@@ -51,8 +51,8 @@ class Declared:
     filename: str | None = None
     media_type: str | None = None
     at_most: int | None = None
-    """Bytes; no more can come, because the request is not longer, or because a resumable upload is to have so many. None
-    when the length is not known."""
+    """Bytes; no more can come, because the request is not longer, or because a resumable upload is to have so many.
+    None when the length is not known."""
     digests: Mapping[str, bytes] = field(default_factory=dict)
     """By `hashlib` name: what the whole file must hash to (RFC 9530)."""
 

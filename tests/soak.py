@@ -22,7 +22,7 @@ SCENARIOS: dict[str, Scenario] = {
     "flat-memory-5gb": partial(flat_memory.run, size=5_000_000_000),
     "crowd": partial(crowd.run, count=1000),
     "kills": partial(kills.run, rounds=50),
-    "interruptions": partial(interruptions.run, rounds=100),
+    "interruptions": partial(interruptions.run, rounds=200),
     "races": partial(races.run, rounds=200, starts=5),
 }
 

@@ -1,0 +1,42 @@
+"""What is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure. Samples hold it in seconds, bytes or uploads, undivided."""
+
+    key: str
+    title: str
+    unit: float
+    """What one of the title's units is."""
+    more_is_better: bool = False
+
+    def text(self, value: float) -> str:
+        """Three digits, in the title's unit."""
+        shown = value / self.unit
+        digits = 0 if abs(shown) >= 100 else 1 if abs(shown) >= 10 else 2
+        return f"{shown:,.{digits}f}"
+
+
+Sample = Mapping[str, float]
+"""Figures of one measurement, by the key of the metric."""
+
+RATE = Metric("bytes_per_second", "MB/s", 1e6, more_is_better=True)
+CPU_PER_GB = Metric("cpu_seconds_per_gb", "CPU s/GB", 1)
+UPLOADS = Metric("uploads_per_second", "uploads/s", 1, more_is_better=True)
+CPU_EACH = Metric("cpu_seconds_each", "CPU ms each", 1e-3)
+P99 = Metric("p99_seconds", "99th percentile, ms", 1e-3)
+PEAK_PSS = Metric("peak_pss", "peak PSS, MiB", MIB)
+PEAK_RSS = Metric("peak_rss", "peak RSS, MiB", MIB)
+ADDED = Metric("added_rss", "RSS added, MiB", MIB)
+HELD_EACH = Metric("held_pss_each", "PSS each while held, KiB", KIB)
+START = Metric("start_seconds", "start, ms", 1e-3)
+IDLE = Metric("idle_pss", "idle PSS, MiB", MIB)
