@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Self
 from uuid import UUID
 
 from maie_aiohttp.checks import Progress
@@ -25,9 +26,9 @@ def unpublished(_: Upload) -> None:
     """Nobody listens."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Change:
-    """An upload that came into a state, or was deleted in one."""
+    """An upload that came into a state, or was deleted in one. Listeners share it, and what is made of it."""
 
     name: str
     """A status, or `deleted`."""
@@ -45,25 +46,73 @@ class Change:
         return self.name in ENDS
 
 
-def snapshot(uploads: Sequence[Upload], position: str) -> Sequence[Change]:
-    """The states that uploads are in. Only the last has an id: whoever does not get so far begins anew."""
-    changes = [Change.of(upload) for upload in uploads]
-    return [*changes[:-1], *(replace(last, id=position) for last in changes[-1:])]
-
-
 @dataclass(slots=True)
 class Reception:
     """An upload whose bytes are on their way."""
 
     upload: Upload
     progress: Progress
-    told: int | None = None
-    """Bytes, when they were last told."""
+    told: Count | None = None
+    """What was last told."""
 
     @property
     def received(self) -> int:
         """Bytes that have arrived, durable or not."""
         return self.progress.received
+
+    def tell(self) -> Count | None:
+        """How far the upload is, if that has not been told."""
+        now = Count(self.upload, self.received)
+        if now == self.told:
+            return None
+        self.told = now
+        return now
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How far an upload was at one moment."""
+
+    upload: Upload
+    received: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """How far uploads were at one moment. Listeners share it, and what is made of it."""
+
+    by_id: Mapping[UUID, Count]
+
+    @classmethod
+    def of(cls, counts: Iterable[Count | None]) -> Self:
+        """Those that there are, one for each upload."""
+        return cls({count.upload.id: count for count in counts if count is not None})
+
+    def __iter__(self) -> Iterator[Count]:
+        return iter(self.by_id.values())
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+    def whole(self) -> Counts:
+        """Those of uploads that are no pieces."""
+        return Counts.of(count for count in self if not count.upload.is_partial)
+
+    def only(self, id: UUID) -> Counts:
+        """That of one upload, if it is here."""
+        return Counts.of([self.by_id.get(id)])
+
+    def without(self, id: UUID) -> Counts:
+        """All but that of one upload."""
+        return Counts.of(count for count in self if count.upload.id != id) if id in self.by_id else self
+
+    def then(self, newer: Counts) -> Counts:
+        """The newest of each upload."""
+        return Counts({**self.by_id, **newer.by_id}) if self else newer
+
+
+NOTHING = Counts({})
 
 
 class Listener:
@@ -74,7 +123,7 @@ class Listener:
         self.position = position
         """The id of the last change before those that this listener hears of."""
         self.changes: list[Change] = []
-        self._receptions: dict[UUID, Reception] = {}
+        self._counts = NOTHING
         self._news = asyncio.Event()
         self._lifetime = lifetime
 
@@ -87,26 +136,26 @@ class Listener:
         if not self.is_concerned(change.upload):
             return
         self.changes.append(change)
-        self._receptions.pop(change.upload.id, None)
+        self._counts = self._counts.without(change.upload.id)
         self._news.set()
         if len(self.changes) > KEPT:
             self.end()
 
-    def watch(self, reception: Reception) -> None:
-        """Gather how far an upload has come; only the newest number counts."""
-        if self.is_concerned(reception.upload):
-            self._receptions[reception.upload.id] = reception
+    def watch(self, counts: Counts) -> None:
+        """Gather how far its uploads have come."""
+        if counts:
+            self._counts = self._counts.then(counts)
             self._news.set()
 
-    async def news(self, patience: float) -> tuple[Sequence[Change], Sequence[Reception]]:
+    async def news(self, patience: float) -> tuple[list[Change], Counts]:
         """What has gathered, as soon as there is something; nothing after `patience` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self._news.wait()
         self._news.clear()
         changes, self.changes = self.changes, []
-        receptions, self._receptions = self._receptions, {}
-        return changes, list(receptions.values())
+        counts, self._counts = self._counts, NOTHING
+        return changes, counts
 
     def end(self) -> None:
         """Send the listener away, whatever it waits for."""

@@ -7,18 +7,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from uuid import UUID, uuid4
+from weakref import WeakValueDictionary
 
 from maie_aiohttp.checks import Progress
-from maie_aiohttp.errors import IntakeError, Rejected
-from maie_aiohttp.events import DELETED, KEPT, Change, Listener, Reception
+from maie_aiohttp.errors import Busy, IntakeError, Rejected
+from maie_aiohttp.events import DELETED, KEPT, Change, Count, Counts, Listener, Reception
 from maie_aiohttp.model import Status, Upload
 
 SAMPLE = 0.25
 """Seconds between two looks at how far uploads have come."""
+
+CROWDED_SAMPLE = 1.0
+"""The same while there is much to tell."""
+
+CROWD = 10_000
+"""Much to tell: counts, one for each upload and listener, in one look."""
+
+LISTENERS = 256
+"""How many are listened to at once; each may keep 150 KB waiting to be sent."""
 
 
 class Hub:
@@ -34,6 +44,8 @@ class Hub:
         self._run = uuid4().hex[:8]
         self._number = 0
         self._recent: deque[Change] = deque(maxlen=KEPT)
+        self._states: WeakValueDictionary[UUID, Change] = WeakValueDictionary()
+        """What listeners began with and have not been told yet."""
         self._listeners: set[Listener] = set()
         self._looking = False
 
@@ -78,13 +90,14 @@ class Hub:
 
     @asynccontextmanager
     async def listen(self, about: UUID | None) -> AsyncIterator[Listener]:
-        """Hear of one upload, or of all. Raises TimeoutError when the listener is sent away."""
+        """Hear of one upload, or of all. Raises `Busy`, and TimeoutError when the listener is sent away."""
+        if len(self._listeners) >= LISTENERS:
+            raise Busy("Too many clients follow uploads.")
         async with asyncio.timeout(None) as lifetime:
             listener = Listener(about, self._id(self._number), lifetime)
             self._listeners.add(listener)
             try:
-                for reception in self.receiving.values():
-                    listener.watch(reception)
+                self._show((reception.told for reception in self.receiving.values()), [listener])
                 if not self._looking:
                     self._look()
                 yield listener
@@ -97,6 +110,18 @@ class Hub:
         if id not in ids:
             return None
         return [change for change in list(self._recent)[ids.index(id) :] if listener.is_concerned(change.upload)]
+
+    def snapshot(self, uploads: Sequence[Upload], listener: Listener) -> Sequence[Change]:
+        """The states that uploads are in. Only the last has an id: whoever does not get so far begins anew."""
+        states = [self._state(upload) for upload in uploads]
+        return [*states[:-1], *(replace(last, id=listener.position) for last in states[-1:])]
+
+    def _state(self, upload: Upload) -> Change:
+        """One object for all listeners, while the upload stays as it is: those who read slowly hold no more."""
+        state = self._states.get(upload.id)
+        if state is None or state.upload != upload:
+            state = self._states[upload.id] = Change.of(upload)
+        return state
 
     def _id(self, number: int) -> str:
         return f"{self._run}-{number}"
@@ -114,10 +139,19 @@ class Hub:
         """Show how far uploads have come, now and then, as long as anybody listens."""
         self._looking = bool(self._listeners)
         if self._looking:
-            asyncio.get_running_loop().call_later(SAMPLE, self._look)
-        for reception in (*self._paused.values(), *self.receiving.values()):
-            if reception.told != reception.received:
-                reception.told = reception.received
-                for listener in self._listeners:
-                    listener.watch(reception)
+            asyncio.get_running_loop().call_later(self._interval(), self._look)
+        receptions = (*self._paused.values(), *self.receiving.values())
         self._paused.clear()
+        self._show((reception.tell() for reception in receptions), self._listeners)
+
+    def _interval(self) -> float:
+        """Seconds to the next look."""
+        of_all = sum(listener.about is None for listener in self._listeners)
+        return CROWDED_SAMPLE if of_all * len(self.receiving) > CROWD else SAMPLE
+
+    def _show(self, found: Iterable[Count | None], listeners: Iterable[Listener]) -> None:
+        """Show how far uploads have come; the same object to all who listen to all."""
+        counts = Counts.of(found)
+        whole = counts.whole()
+        for listener in listeners:
+            listener.watch(counts.only(listener.about) if listener.about else whole)

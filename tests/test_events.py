@@ -11,7 +11,7 @@ import pytest
 
 from maie_aiohttp import hub as module
 from maie_aiohttp.checks import Progress
-from maie_aiohttp.errors import Draining, NotAudio, Truncated
+from maie_aiohttp.errors import Busy, Draining, NotAudio, Truncated
 from maie_aiohttp.events import KEPT, Change, Listener
 from maie_aiohttp.hub import Hub
 from maie_aiohttp.model import Status, Terms, Upload
@@ -33,8 +33,8 @@ async def heard(listener: Listener) -> list[tuple[str, UUID]]:
 
 async def counted(listener: Listener) -> dict[UUID, int]:
     """The next counts of bytes."""
-    _, receptions = await listener.news(LONG)
-    return {reception.upload.id: reception.received for reception in receptions}
+    _, counts = await listener.news(LONG)
+    return {count.upload.id: count.received for count in counts}
 
 
 async def test_everybody_hears_of_their_own_in_order() -> None:
@@ -156,6 +156,64 @@ async def test_counts_are_told_at_intervals_and_only_when_they_change(monkeypatc
     assert not hub.receiving
 
 
+async def test_a_newcomer_takes_no_count_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SAMPLE", 0.01)
+    hub, one, progress = Hub(), receiving(), Progress()
+    async with hub.listen(None) as first:
+        with hub.reception(one, progress):
+            assert await counted(first) == {one.id: 0}
+            progress.feed(b"four")
+            async with hub.listen(None) as newcomer:
+                assert await counted(first) == {one.id: 4}
+                assert await counted(newcomer) == {one.id: 4}
+
+
+@pytest.mark.parametrize(("about_all", "waits"), [(True, "CROWDED_SAMPLE"), (False, "SAMPLE")])
+async def test_a_crowd_that_follows_all_is_told_less_often(
+    monkeypatch: pytest.MonkeyPatch, *, about_all: bool, waits: str
+) -> None:
+    for name in ("SAMPLE", "CROWDED_SAMPLE"):
+        monkeypatch.setattr(module, name, 0.01 if name == waits else LONG * 10)
+    monkeypatch.setattr(module, "CROWD", 0)
+    hub, one, progress = Hub(), receiving(), Progress()
+    with hub.reception(one, progress):
+        async with hub.listen(None if about_all else one.id) as listener:
+            assert await counted(listener) == {one.id: 0}
+            progress.feed(b"four")
+            assert await counted(listener) == {one.id: 4}
+
+
+async def test_who_follows_all_shares_what_there_is_to_tell() -> None:
+    hub, whole, part = Hub(), receiving(), receiving(Terms(partial=True))
+    async with hub.listen(None) as first, hub.listen(None) as second, hub.listen(part.id) as of_part:
+        with hub.reception(whole, Progress(5)), hub.reception(part, Progress(7)):
+            hub._look()
+            _, counts = await first.news(NOW)
+            assert (await second.news(NOW))[1] is counts
+            assert [count.upload for count in counts] == [whole]
+            assert await counted(of_part) == {part.id: 7}
+
+
+async def test_those_who_begin_share_the_states_that_stay() -> None:
+    hub, one, other = Hub(), upload(), receiving()
+    async with hub.listen(None) as listener:
+        before = hub.snapshot([one, other, one], listener)
+        after = hub.snapshot([replace(one), replace(other, offset=1), one], listener)
+    assert after[0] is before[0]
+    assert after[1].upload.offset == 1
+    assert [change.id for change in after] == [None, None, listener.position]
+
+
+async def test_no_more_are_listened_to_than_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LISTENERS", 1)
+    hub = Hub()
+    async with hub.listen(None):
+        with pytest.raises(Busy):
+            await hub.listen(None).__aenter__()
+    async with hub.listen(None):
+        pass
+
+
 async def test_who_comes_late_sees_what_is_under_way() -> None:
     hub, one, progress = Hub(), receiving(), Progress(7)
     with hub.reception(one, progress):
@@ -171,9 +229,9 @@ async def test_a_change_outdates_the_count_before_it() -> None:
         with hub.reception(one, Progress(7)):
             hub._look()
             hub.publish(replace(one, status=Status.STORED))
-            changes, receptions = await listener.news(LONG)
+            changes, counts = await listener.news(LONG)
     assert [change.name for change in changes] == ["stored"]
-    assert receptions == []
+    assert not counts
 
 
 async def test_nobody_looks_when_nobody_listens() -> None:

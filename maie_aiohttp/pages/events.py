@@ -7,15 +7,17 @@ that comes in one request may end without a record: `rejected` for what it is, o
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import lru_cache
 from uuid import UUID
 
 from aiohttp import web
 
 from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE
 from maie_aiohttp.errors import NotFound
-from maie_aiohttp.events import Change, Listener, Reception, snapshot
+from maie_aiohttp.events import KEPT, NOTHING, Change, Count, Counts, Listener
 from maie_aiohttp.locations import identifier, root
 from maie_aiohttp.model import Upload
 from maie_aiohttp.records import as_json
@@ -24,9 +26,10 @@ Find = Callable[[web.Request], Awaitable[Sequence[Upload]]]
 """Finds the uploads that a stream begins with."""
 
 HEARTBEAT = 15.0
-"""Seconds without a word after which a comment shows that the stream lives; whether the client does, shows then."""
+"""Seconds without a word after which a comment shows that the stream lives; whether the client does, shows then. And
+seconds that a client may let one event wait."""
 
-NEWEST = 200
+NEWEST = 50
 """Uploads with which the stream of all begins."""
 
 HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -65,15 +68,25 @@ async def _stream(request: web.Request, about: UUID | None, find: Find) -> web.S
 
 async def _tell(response: web.StreamResponse, listener: Listener, changes: Sequence[Change], root: str) -> None:
     """Write what happens, as it happens; of one upload, up to its end."""
-    receptions: Sequence[Reception] = ()
+    counts = NOTHING
     await response.write(RETRY)
     while True:
-        told = [_event(change.name, as_json(change.upload, root), change.id) for change in changes]
-        told += [_event("received", _count(reception)) for reception in receptions]
-        await response.write(b"".join(told) or COMMENT)
+        for event in _events(changes, counts, root):
+            async with asyncio.timeout(HEARTBEAT):
+                await response.write(event)
         if listener.about is not None and any(change.is_end for change in changes):
             return
-        changes, receptions = await listener.news(HEARTBEAT)
+        changes, counts = await listener.news(HEARTBEAT)
+
+
+def _events(changes: Sequence[Change], counts: Counts, root: str) -> Iterator[bytes]:
+    """What there is to write, one event at a time: those that a client does not read are not made."""
+    for change in changes:
+        yield _change(change, root)
+    if counts:
+        yield _counts(counts)
+    elif not changes:
+        yield COMMENT
 
 
 def _let_go(request: web.Request) -> None:
@@ -87,7 +100,7 @@ async def _beginning(request: web.Request, listener: Listener, find: Find) -> Se
     """What a client missed, or else what there is now; None if it has seen the end."""
     missed = request.app[INTAKE].hub.since(request.headers.get("Last-Event-ID"), listener)
     if missed is None:
-        return snapshot(await find(request), listener.position)
+        return request.app[INTAKE].hub.snapshot(await find(request), listener)
     over = listener.about is not None and not missed and await _is_over(request)
     return None if over and not listener.changes else missed
 
@@ -111,9 +124,20 @@ async def _is_over(request: web.Request) -> bool:
     return Change.of(upload).is_end
 
 
-def _count(reception: Reception) -> dict[str, object]:
-    upload = reception.upload
-    return {"id": str(upload.id), "received": reception.received, "size": upload.size}
+@lru_cache(maxsize=KEPT)
+def _change(change: Change, root: str) -> bytes:
+    """Made once for all listeners."""
+    return _event(change.name, as_json(change.upload, root), change.id)
+
+
+@lru_cache(maxsize=16)
+def _counts(counts: Counts) -> bytes:
+    """Made once for all who listen to all."""
+    return b"".join(_event("received", _count(count)) for count in counts)
+
+
+def _count(count: Count) -> dict[str, object]:
+    return {"id": str(count.upload.id), "received": count.received, "size": count.upload.size}
 
 
 def _event(name: str, data: object, id: str | None = None) -> bytes:

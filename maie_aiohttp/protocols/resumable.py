@@ -1,4 +1,4 @@
-"""The door for "Resumable Uploads for HTTP" (draft-ietf-httpbis-resumable-upload-15): an upload begins with any request
+"""The door for "Resumable Uploads for HTTP" (draft-ietf-httpbis-resumable-upload): an upload begins with any request
 that says whether it ends there, and goes on with others at its own address."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The header fields of "Resumable Uploads for HTTP" (draft-ietf-httpbis-resumable-upload-15), parsed and rendered: no
+"""The header fields of "Resumable Uploads for HTTP" (draft-ietf-httpbis-resumable-upload), parsed and rendered: no
 input, no output, no state. A field of the wrong type or value counts as not sent.
 
 Clients of drafts name their interop version. The drafts behind versions 3 (-01) to 9 (-12 and later) differ, for a

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -409,11 +410,74 @@ async def test_who_does_not_read_is_sent_away(client: Client) -> None:
         assert await reader.next()
 
 
+async def many_large_records(client: Client) -> None:
+    """Let a stream of all begin with 5 MB."""
+    records = [upload(metadata={"speech": "x" * 100_000}) for _ in range(events.NEWEST)]
+    await client.app[CATALOG].settle(records)
+
+
+@asynccontextmanager
+async def asleep(client: Client) -> AsyncIterator[None]:
+    """Ask for the stream of all, and read nothing of it."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (str(client.host), client.port))
+        await asyncio.get_running_loop().sock_sendall(sock, request(line=f"GET {EVENTS} HTTP/1.1"))
+        yield
+
+
+async def test_little_waits_for_who_does_not_read(client: Client) -> None:
+    await many_large_records(client)
+    async with asleep(client):
+        async with asyncio.timeout(DEADLINE):
+            while not unsent(client):
+                await client.get("/health")
+        assert unsent(client) < 300_000
+
+
+async def test_who_does_not_read_what_there_is_is_sent_away(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT", 0.1)
+    await many_large_records(client)
+    async with asleep(client):
+        await listening(client, 1)
+        await listening(client, 0)
+
+
+async def test_who_comes_when_too_many_are_there_comes_back_later(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "LISTENERS", 1)
+    async with following(client):
+        refused = await client.get(EVENTS)
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+        assert (await refused.json())["type"] == "urn:maie:problem:busy"
+        assert (await client.get("/health")).status == 200
+
+
+async def test_each_gets_the_links_of_where_it_came_from(folder: Path) -> None:
+    trusting: dict[str, object] = {"linger": "100 ms", "trusted_proxies": ["127.0.0.1"]}
+    async with serving(configure(folder, server=trusting)) as client:
+        path = events_of(await send(client, SAMPLE))
+        for host in ("one.example", "two.example", "one.example"):
+            answer = await client.get(path, headers={"Forwarded": f"host={host};proto=https"})
+            (now,) = await Stream(answer).rest()
+            assert now.data["links"]["self"].startswith(f"https://{host}/")
+
+
 async def test_who_is_gone_is_forgotten(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "HEARTBEAT", 0.01)
     async with following(client):
         await listening(client, 1)
     await listening(client, 0)
+
+
+def unsent(client: Client) -> int:
+    """Bytes that clients do not take, of all connections."""
+    handler = client.server.handler
+    assert handler is not None
+    transports = [connection.transport for connection in handler.connections]
+    return sum(transport.get_write_buffer_size() for transport in transports if transport is not None)
 
 
 def listeners(client: Client) -> int:
