@@ -118,7 +118,7 @@ async def test_advances_offset_size_and_expiry_and_nothing_else(catalog: SqlCata
     assert await catalog.get(given.id) == further
 
 
-@pytest.mark.parametrize("status", set(Status) - {Status.RECEIVING})
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.RECEIVING])
 async def test_advances_only_what_is_receiving(catalog: SqlCatalog, status: Status) -> None:
     given = upload(status=status)
     await catalog.settle([given])

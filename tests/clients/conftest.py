@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,8 +35,10 @@ def node() -> Path:
     if not shutil.which("node") or not shutil.which("npm"):
         unavailable("needs Node.js and npm")
     lock, installed = NODE / "package-lock.json", NODE / "node_modules/.package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        install = subprocess.run(("npm", "ci", "--ignore-scripts"), cwd=NODE, capture_output=True, check=False)
-        if install.returncode:
-            unavailable(f"npm cannot install the clients: {install.stderr[-500:].decode()}")
+    with lock.open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # tests run in several processes
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            install = subprocess.run(("npm", "ci", "--ignore-scripts"), cwd=NODE, capture_output=True, check=False)
+            if install.returncode:
+                unavailable(f"npm cannot install the clients: {install.stderr[-500:].decode()}")
     return NODE
