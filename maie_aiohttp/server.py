@@ -19,12 +19,15 @@ from maie_aiohttp import settings
 from maie_aiohttp.problems import http_answer
 
 RECEIVE_SIZE = 65_536
-"""Bytes taken from a socket at once. asyncio's 256 KiB, sent in chunks of one byte, would take 90 ms to parse."""
+"""Bytes taken from a socket at once where they have to be parsed: 256 KiB of one-byte chunks would take 90 ms."""
+
+BODY_RECEIVE_SIZE = 262_144
+"""The same where all of them belong to a body whose length is known, in which there is nothing to parse."""
 
 UNREAD_BUDGET = 12 * 1024 * 1024
 """Bytes received and not yet read by an upload, of all connections together; each has an equal share."""
 
-LARGEST_SHARE = 2 * RECEIVE_SIZE
+LARGEST_SHARE = 2 * BODY_RECEIVE_SIZE
 SMALLEST_SHARE = 8_192
 
 
@@ -82,7 +85,14 @@ class Connection(web.RequestHandler):
     def _limit_receiving(self) -> None:
         transport: Any = self.transport
         if hasattr(transport, "max_size"):  # an attribute of asyncio's own transports
-            transport.max_size = min(self._share, RECEIVE_SIZE)
+            transport.max_size = min(self._share, max(RECEIVE_SIZE, min(self._missing(), BODY_RECEIVE_SIZE)))
+
+    def _missing(self) -> int:
+        """Bytes of the body under way that are still to come, as far as that is known."""
+        request = self._current_request
+        if request is None or request.content_length is None:
+            return 0
+        return request.content_length - request.content.total_bytes
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

@@ -1,7 +1,7 @@
 """Gathering of chunks into blocks, under one memory budget for all uploads.
 
 A hop to a thread costs more than writing 64 KiB does: threads wake each other and fight over the interpreter's lock.
-So chunks are gathered, up to the largest block where few uploads run and down to 64 KiB where many do, and a block is
+So chunks are gathered, up to the largest block where few uploads run and down to 64 KiB where many do, and blocks are
 written while the next one gathers. What waits for its client too long is written as it is, and its memory given back;
 and when the budget is used up, uploads wait for a place before they read on.
 """
@@ -9,9 +9,9 @@ and when the budget is used up, uploads wait for a place before they read on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from maie_aiohttp.interfaces import HEAD, Chunk
+from maie_aiohttp.stores.writer import DEPTH, Writer
 
 SMALL = 256 * 1024
 """Bytes; an upload known to be no larger is written in one hop, verdict included."""
@@ -35,7 +35,7 @@ class BlockBudget:
 
     def block_size(self) -> int:
         """Bytes to gather before the next write."""
-        share = self._total // max(1, len(self._running))
+        share = self._total // (max(1, len(self._running)) * (1 + DEPTH))
         return max(HEAD, min(self._largest, share))
 
     async def take_place(self) -> None:
@@ -66,18 +66,17 @@ class BlockBudget:
 
 
 class Gatherer:
-    """One upload's block: filled here, written by `write` in another thread, one block at a time and in order."""
+    """One upload's block: filled here, then passed on to the `writer`."""
 
-    def __init__(self, budget: BlockBudget, write: Callable[[Chunk], Awaitable[None]], *, at_most: int | None) -> None:
+    def __init__(self, budget: BlockBudget, writer: Writer, *, at_most: int | None) -> None:
         self._budget = budget
-        self._write = write
+        self._writer = writer
         self._block = bytearray()
         small = min(SMALL, budget.block_size())
         self._goal = at_most + 1 if at_most is not None and at_most <= small else HEAD
         self._first = True
         self._placed = False
         self._old = False
-        self._writing: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Gatherer:
         self._budget.enter(self)
@@ -85,8 +84,6 @@ class Gatherer:
 
     async def __aexit__(self, *_: object) -> None:
         self._budget.leave(self)
-        if self._writing is not None:
-            await asyncio.gather(self._writing, return_exceptions=True)
         if self._placed:
             self._budget.give_place()
 
@@ -97,38 +94,30 @@ class Gatherer:
             self._placed = True
         self._block += chunk
         if len(self._block) >= self._goal:
-            await self._written()
-            self._begin_write()
+            await self._writer.room()
+            self._pass_on()
             if self._first:
-                await self._written()
+                await self._writer.written()
                 self._first = False
             self._goal = self._budget.block_size()
 
     async def rest(self) -> Chunk:
         """The end of the upload: what is left to write, once everything before it is written."""
-        await self._written()
+        await self._writer.written()
         rest, self._block = self._block, bytearray()
         return rest
 
     def write_if_old(self) -> None:
         """Begin to write a block that was begun before the last call and is not full yet."""
-        if self._old and self._writing is None:
-            self._begin_write()
+        if self._old and self._writer.is_idle:
+            self._pass_on()
         self._old = bool(self._block)
 
-    def _begin_write(self) -> None:
+    def _pass_on(self) -> None:
         if self._block:
-            self._writing = asyncio.ensure_future(self._write_block(self._block, self._placed))
+            self._writer.put(self._block, self._budget.give_place if self._placed else _nothing)
             self._block, self._placed, self._old = bytearray(), False, False
 
-    async def _write_block(self, block: Chunk, placed: bool) -> None:
-        try:
-            await self._write(block)
-        finally:
-            if placed:
-                self._budget.give_place()
-        self._writing = None  # After a failure it stays, for whoever adds next.
 
-    async def _written(self) -> None:
-        while self._writing is not None:
-            await self._writing
+def _nothing() -> None:
+    """A crumb has no place to give back."""

@@ -22,6 +22,7 @@ from maie_aiohttp.stores.part import PartFile
 from maie_aiohttp.stores.recording import Recording
 from maie_aiohttp.stores.shelf import Publication, Shelf, shard
 from maie_aiohttp.stores.space import Reserve
+from maie_aiohttp.stores.writer import Writer
 
 READ_SIZE = 262_144
 GRACE = 3600.0
@@ -76,12 +77,15 @@ class DiskStore:
     ) -> int:
         part = PartFile(self._folder.descriptor, locator, offset, self._reserve, observe, conclude)
 
-        async def write(block: Chunk) -> None:
-            if durable := await self._hop(part.write, block):
-                await advance(durable)
+        def write(block: Chunk) -> int | None:
+            with translated():
+                return part.write(block)
 
         try:
-            async with Gatherer(self._blocks, write, at_most=at_most) as gatherer:
+            async with (
+                Writer(self._executor, write, advance) as writer,
+                Gatherer(self._blocks, writer, at_most=at_most) as gatherer,
+            ):
                 async for chunk in chunks:
                     await gatherer.add(chunk)
                 return await self._hop(part.finish, await gatherer.rest())

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maie_aiohttp.interfaces import HEAD, Chunk
+from maie_aiohttp.interfaces import HEAD, Chunk, unheard
 from maie_aiohttp.stores import blocks
 from maie_aiohttp.stores.blocks import CRUMB, SMALL, BlockBudget, Gatherer
+from maie_aiohttp.stores.writer import DEPTH, Writer
 from tests.layers import KIB, MIB
 
 
@@ -20,16 +24,17 @@ class Written:
 
     def __init__(self) -> None:
         self.blocks: list[bytes] = []
-        self.gate = asyncio.Event()
+        self.begun = threading.Event()
+        self.gate = threading.Event()
         self.gate.set()
         self.failure: Exception | None = None
-        self._busy = False
+        self._one_at_a_time = threading.Lock()
 
-    async def __call__(self, block: Chunk) -> None:
-        assert not self._busy
-        self._busy = True
-        await self.gate.wait()
-        self._busy = False
+    def __call__(self, block: Chunk) -> None:
+        assert self._one_at_a_time.acquire(blocking=False)
+        self.begun.set()
+        self.gate.wait()
+        self._one_at_a_time.release()
         if self.failure:
             raise self.failure
         self.blocks.append(bytes(block))
@@ -39,13 +44,21 @@ class Written:
         return [len(block) for block in self.blocks]
 
 
+@asynccontextmanager
+async def gathering(shared: BlockBudget, written: Written, at_most: int | None = None) -> AsyncIterator[Gatherer]:
+    """One upload's block, with threads that write it."""
+    with ThreadPoolExecutor(2) as executor:
+        async with Writer(executor, written, unheard) as writer, Gatherer(shared, writer, at_most=at_most) as gatherer:
+            yield gatherer
+
+
 def budget(largest: int = MIB, total: int = 16 * MIB) -> BlockBudget:
     return BlockBudget(largest=largest, total=total)
 
 
 async def gather(written: Written, chunks: Sequence[bytes], at_most: int | None = None) -> bytes:
     """A whole upload; returns what was left for the last write."""
-    async with Gatherer(budget(largest=100_000), written, at_most=at_most) as gatherer:
+    async with gathering(budget(largest=100_000), written, at_most) as gatherer:
         for chunk in chunks:
             await gatherer.add(chunk)
         return bytes(await gatherer.rest())
@@ -69,7 +82,7 @@ def test_what_is_written_is_what_was_given(sizes: list[int], at_most: int | None
 @pytest.mark.parametrize("size", [1, HEAD, 2 * HEAD, SMALL])
 async def test_an_upload_known_to_be_small_is_left_for_one_write(size: int) -> None:
     written = Written()
-    async with Gatherer(budget(), written, at_most=size) as gatherer:
+    async with gathering(budget(), written, size) as gatherer:
         for chunk in [b"x" * 1000] * (size // 1000) + [b"x" * (size % 1000)]:
             await gatherer.add(chunk)
         assert len(await gatherer.rest()) == size
@@ -78,7 +91,7 @@ async def test_an_upload_known_to_be_small_is_left_for_one_write(size: int) -> N
 
 async def test_in_a_crowd_even_a_small_upload_is_written_in_blocks() -> None:
     written = Written()
-    async with Gatherer(budget(largest=HEAD), written, at_most=SMALL) as gatherer:
+    async with gathering(budget(largest=HEAD), written, SMALL) as gatherer:
         await gatherer.add(b"x" * HEAD)
     assert written.sizes == [HEAD]
 
@@ -86,7 +99,7 @@ async def test_in_a_crowd_even_a_small_upload_is_written_in_blocks() -> None:
 @pytest.mark.parametrize("at_most", [None, SMALL + 1, 10 * MIB])
 async def test_the_first_block_is_the_head_and_is_waited_for(at_most: int | None) -> None:
     written = Written()
-    async with Gatherer(budget(), written, at_most=at_most) as gatherer:
+    async with gathering(budget(), written, at_most) as gatherer:
         await gatherer.add(b"x" * (HEAD - 1))
         assert written.sizes == []
         await gatherer.add(b"x")
@@ -95,7 +108,7 @@ async def test_the_first_block_is_the_head_and_is_waited_for(at_most: int | None
 
 async def test_later_blocks_are_as_large_as_allowed_and_written_behind_the_reading() -> None:
     written = Written()
-    async with Gatherer(budget(largest=200 * KIB), written, at_most=None) as gatherer:
+    async with gathering(budget(largest=200 * KIB), written) as gatherer:
         await gatherer.add(b"x" * HEAD)
         written.gate.clear()
         for _ in range(3):
@@ -108,30 +121,29 @@ async def test_later_blocks_are_as_large_as_allowed_and_written_behind_the_readi
 
 async def test_a_disk_that_is_slower_than_the_client_holds_the_client_back() -> None:
     written = Written()
-    async with Gatherer(budget(largest=HEAD), written, at_most=None) as gatherer:
+    async with gathering(budget(largest=HEAD), written) as gatherer:
         await gatherer.add(b"x" * HEAD)
         written.gate.clear()
-        await gatherer.add(b"x" * HEAD)
-        third = asyncio.create_task(gatherer.add(b"x" * HEAD))
+        for _ in range(DEPTH):
+            await gatherer.add(b"x" * HEAD)
+        another = asyncio.create_task(gatherer.add(b"x" * HEAD))
         await asyncio.sleep(0.01)
-        assert not third.done()
+        assert not another.done()
         written.gate.set()
-        await third
+        await another
         await gatherer.rest()
-    assert written.sizes == [HEAD] * 3
+    assert written.sizes == [HEAD] * (DEPTH + 2)
 
 
 async def test_all_uploads_share_one_budget() -> None:
-    shared = budget(largest=MIB, total=4 * MIB)
+    shared = budget(largest=MIB, total=4 * MIB * (1 + DEPTH))
     assert shared.block_size() == MIB
-    crowd = [Gatherer(shared, Written(), at_most=None) for _ in range(1000)]
-    sizes = {}
-    for number, gatherer in enumerate(crowd, 1):
-        await gatherer.__aenter__()
-        sizes[number] = shared.block_size()
-    assert (sizes[1], sizes[4], sizes[8], sizes[64], sizes[1000]) == (MIB, MIB, MIB // 2, HEAD, HEAD)
-    for gatherer in crowd:
-        await gatherer.__aexit__()
+    async with AsyncExitStack() as crowd:
+        sizes = {}
+        for number in range(1, 1001):
+            await crowd.enter_async_context(gathering(shared, Written()))
+            sizes[number] = shared.block_size()
+        assert (sizes[1], sizes[4], sizes[8], sizes[64], sizes[1000]) == (MIB, MIB, MIB // 2, HEAD, HEAD)
     assert shared.block_size() == MIB
 
 
@@ -148,7 +160,7 @@ def tick(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
 
 async def test_a_silent_client_costs_no_memory(tick: Callable[[], Awaitable[None]]) -> None:
     written = Written()
-    async with Gatherer(budget(), written, at_most=None) as gatherer:
+    async with gathering(budget(), written) as gatherer:
         for size in (10, 2 * HEAD, 20, 30):
             await gatherer.add(b"x" * size)
             await tick()
@@ -159,7 +171,7 @@ async def test_a_silent_client_costs_no_memory(tick: Callable[[], Awaitable[None
 
 async def test_a_client_that_drips_costs_no_memory(tick: Callable[[], Awaitable[None]]) -> None:
     written = Written()
-    async with Gatherer(budget(), written, at_most=None) as gatherer:
+    async with gathering(budget(), written) as gatherer:
         for _ in range(40):
             await gatherer.add(b"x")
             await asyncio.sleep(0.002)
@@ -171,9 +183,9 @@ async def test_a_client_that_drips_costs_no_memory(tick: Callable[[], Awaitable[
 async def test_who_finds_the_budget_used_up_waits_for_a_place() -> None:
     shared, written = budget(total=2 * HEAD), Written()
     async with (
-        Gatherer(shared, written, at_most=None) as first,
-        Gatherer(shared, written, at_most=None) as second,
-        Gatherer(shared, written, at_most=None) as third,
+        gathering(shared, written) as first,
+        gathering(shared, written) as second,
+        gathering(shared, written) as third,
     ):
         await first.add(b"1" * 2 * CRUMB)
         await second.add(b"2" * 2 * CRUMB)
@@ -188,7 +200,7 @@ async def test_who_finds_the_budget_used_up_waits_for_a_place() -> None:
 async def test_who_drips_needs_no_place() -> None:
     shared = budget(total=HEAD)
     await shared.take_place()
-    async with Gatherer(shared, Written(), at_most=None) as gatherer, asyncio.timeout(1):
+    async with gathering(shared, Written()) as gatherer, asyncio.timeout(1):
         await gatherer.add(b"x" * CRUMB)
         assert await gatherer.rest() == b"x" * CRUMB
 
@@ -196,7 +208,7 @@ async def test_who_drips_needs_no_place() -> None:
 async def test_who_leaves_gives_the_place_back() -> None:
     shared = budget(total=HEAD)
     for _ in range(3):
-        async with Gatherer(shared, Written(), at_most=None) as gatherer:
+        async with gathering(shared, Written()) as gatherer:
             await gatherer.add(b"x" * HEAD)
             await gatherer.add(b"x" * HEAD)
     async with asyncio.timeout(1):
@@ -206,7 +218,7 @@ async def test_who_leaves_gives_the_place_back() -> None:
 async def test_no_block_overtakes_another(tick: Callable[[], Awaitable[None]]) -> None:
     written = Written()
     written.gate.clear()
-    async with Gatherer(budget(), written, at_most=None) as gatherer:
+    async with gathering(budget(), written) as gatherer:
         for chunk in (b"one", b"two", b"six"):
             await gatherer.add(chunk)
             await tick()
@@ -220,7 +232,7 @@ async def test_a_failure_while_the_client_is_silent_is_raised_at_the_end(
 ) -> None:
     written = Written()
     written.failure = OSError("pulled out")
-    async with Gatherer(budget(), written, at_most=None) as gatherer:
+    async with gathering(budget(), written) as gatherer:
         await gatherer.add(b"one")
         await tick()
         await gatherer.add(b"two")
@@ -233,7 +245,7 @@ async def test_a_failure_while_the_client_is_silent_is_raised_at_the_end(
 async def test_a_failure_of_one_upload_leaves_the_others_their_turn(tick: Callable[[], Awaitable[None]]) -> None:
     shared, broken, working = budget(), Written(), Written()
     broken.failure = OSError("pulled out")
-    async with Gatherer(shared, broken, at_most=None) as first, Gatherer(shared, working, at_most=None) as second:
+    async with gathering(shared, broken) as first, gathering(shared, working) as second:
         await first.add(b"one")
         await second.add(b"two")
         await tick()
@@ -246,7 +258,7 @@ async def test_a_failure_nobody_stayed_for_is_not_reported_as_forgotten() -> Non
     reports: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
     written = Written()
-    async with Gatherer(budget(largest=HEAD), written, at_most=None) as gatherer:
+    async with gathering(budget(largest=HEAD), written) as gatherer:
         await gatherer.add(b"x" * HEAD)
         written.failure = OSError("pulled out")
         await gatherer.add(b"x" * HEAD)
@@ -255,14 +267,19 @@ async def test_a_failure_nobody_stayed_for_is_not_reported_as_forgotten() -> Non
     assert reports == []
 
 
-async def test_leaving_waits_for_the_write_under_way() -> None:
+async def test_leaving_waits_for_the_write_under_way_and_no_longer() -> None:
     written = Written()
-    gatherer = Gatherer(budget(largest=HEAD), written, at_most=None)
-    await gatherer.__aenter__()
-    await gatherer.add(b"x" * HEAD)
-    written.gate.clear()
-    await gatherer.add(b"x" * HEAD)
-    leaving = asyncio.create_task(gatherer.__aexit__())
+
+    async def upload() -> None:
+        async with gathering(budget(largest=HEAD), written) as gatherer:
+            await gatherer.add(b"x" * HEAD)
+            written.begun.clear()
+            written.gate.clear()
+            for _ in range(DEPTH):
+                await gatherer.add(b"x" * HEAD)
+            written.begun.wait()
+
+    leaving = asyncio.create_task(upload())
     await asyncio.sleep(0.01)
     assert not leaving.done()
     written.gate.set()
