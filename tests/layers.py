@@ -14,7 +14,9 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
+from maie_aiohttp.catalogs.database import Transaction
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.interfaces import Chunk
 from maie_aiohttp.locks import Locks
@@ -48,7 +50,7 @@ def disk_store(root: Path, reserve: Reserve = NO_RESERVE, *, threads: int = 2) -
 @asynccontextmanager
 async def sql_catalog(path: Path) -> AsyncIterator[SqlCatalog]:
     """A catalog in the SQLite file `path`."""
-    catalog = await SqlCatalog.open(f"sqlite+aiosqlite:///{path}")
+    catalog = await SqlCatalog.open(f"sqlite:///{path}")
     yield catalog
     await catalog.close()
 
@@ -167,13 +169,18 @@ def locked(catalog: Path) -> Iterator[None]:
 
 async def impatient(catalog: SqlCatalog) -> None:
     """Let the catalog give up at once on a lock, and not after five seconds."""
-    assert catalog._writer is not None
-    await catalog._writer.exec_driver_sql("PRAGMA busy_timeout=0")
-    await catalog._writer.rollback()
+    await pragma(catalog, "busy_timeout=0")
 
 
 async def small(catalog: SqlCatalog) -> None:
     """Let the catalog's file not grow any more: every further record meets "database or disk is full"."""
-    assert catalog._writer is not None
-    await catalog._writer.exec_driver_sql("PRAGMA max_page_count=1")
-    await catalog._writer.rollback()
+    await pragma(catalog, "max_page_count=1")
+
+
+async def pragma(catalog: SqlCatalog, setting: str) -> None:
+    """Change a setting of the connection that writes."""
+
+    def change(transaction: Transaction) -> None:
+        transaction.execute(text(f"PRAGMA {setting}"))
+
+    await catalog._database.write(change)

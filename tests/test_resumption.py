@@ -62,6 +62,7 @@ from tests.layers import (
     locked,
     memory_disk,
     no_descriptors,
+    pragma,
     query,
     small,
     sql_catalog,
@@ -851,9 +852,7 @@ async def test_a_full_catalog_withholds_the_end(resumption: Resumption, folder: 
         await resumption.append(id, Piece(1000, full(), unmoved))
     upload = await resumption._catalog.get(id)
     assert upload.stored is not None or upload.offset < len(WAV)
-    assert catalog._writer is not None
-    await catalog._writer.exec_driver_sql("PRAGMA max_page_count=100000")
-    await catalog._writer.rollback()
+    await pragma(catalog, "max_page_count=100000")
     await goes_on(resumption, folder, id)
 
 
@@ -1387,9 +1386,7 @@ async def test_cancelled_anywhere_a_creation_leaves_a_record_or_nothing(resumpti
 async def test_what_was_cancelled_records_nothing_afterwards(
     resumption: Resumption, folder: Path, catalog: SqlCatalog, catalog_path: Path
 ) -> None:
-    assert catalog._writer is not None
-    await catalog._writer.exec_driver_sql("PRAGMA busy_timeout=5000")
-    await catalog._writer.rollback()
+    await pragma(catalog, "busy_timeout=5000")
     id = (await begun(resumption)).id
     with locked(catalog_path):
         first = asyncio.create_task(resumption.append(id, a_piece(WAV[:1000])))

@@ -399,7 +399,7 @@ def test_rendered_settings_read_back() -> None:
         '[server]\nlinger = "1500ms"\npublic_url = "https://example.org/"\ntrusted_proxies = ["::1", "10.0.0.0/8"]\n'
         '[cors]\norigins = ["*"]\n[resumable]\nlifetime = "72 h"\n'
         '[storage]\nfolder = "Ton \\"ä\\\\"\nreserve_ratio = "0.25 %"\n'
-        '[audio]\nextra_formats = ["dts"]\n[catalog]\nurl = "sqlite+aiosqlite:///x\\u007f.sqlite"\n'
+        '[audio]\nextra_formats = ["dts"]\n[catalog]\nurl = "sqlite:///x\\u007f.sqlite"\n'
     )
     settings = load()
     assert load(write(render(settings), "rendered.toml")) == settings
@@ -416,7 +416,7 @@ def test_rendered_settings_read_back() -> None:
             "postgresql+asyncpg://maie@host/db?x=1&password=hush&y=2",
             "postgresql+asyncpg://maie@host/db?x=1&password=***&y=2",
         ),
-        ("sqlite+aiosqlite:////srv/catalog.sqlite", "sqlite+aiosqlite:////srv/catalog.sqlite"),
+        ("sqlite:////srv/catalog.sqlite", "sqlite:////srv/catalog.sqlite"),
     ],
 )
 def test_passwords_are_masked(url: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event, exc
+from sqlalchemy import event
 
+from maie_aiohttp.catalogs.database import READERS
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.errors import Busy, NotFound, StorageFailed, StorageFull
 from maie_aiohttp.model import TRANSITIONS, Position, Status, Terms, Upload
@@ -360,7 +361,7 @@ async def test_knows_its_own(catalog: SqlCatalog) -> None:
 
 def count_commits(catalog: SqlCatalog) -> list[object]:
     commits: list[object] = []
-    event.listen(catalog._engine.sync_engine, "commit", commits.append)
+    event.listen(catalog._database._engine, "commit", commits.append)
     return commits
 
 
@@ -403,7 +404,7 @@ async def test_reading_waits_for_no_writer(catalog: SqlCatalog, path: Path) -> N
 async def test_a_locked_catalog_is_busy_once_for_all_who_wait(catalog: SqlCatalog, path: Path) -> None:
     await impatient(catalog)
     attempts: list[object] = []
-    event.listen(catalog._engine.sync_engine, "rollback", attempts.append)
+    event.listen(catalog._database._engine, "rollback", attempts.append)
     given = [upload() for _ in range(20)]
     with locked(path):
         outcomes = await asyncio.gather(*(catalog.settle([one]) for one in given), return_exceptions=True)
@@ -423,14 +424,19 @@ async def test_a_file_name_is_not_taken_for_an_error(catalog: SqlCatalog) -> Non
         assert name not in str(raised.value.__cause__)
 
 
-async def test_more_readers_than_connections_are_told_to_wait(catalog: SqlCatalog) -> None:
-    catalog._engine.pool._timeout = 0.01  # type: ignore[attr-defined]  # of the pool SQLite gets
-    async with AsyncExitStack() as held:
-        with suppress(exc.TimeoutError):
-            while True:
-                await held.enter_async_context(catalog._engine.connect())
-        with pytest.raises(Busy):
-            await catalog.known([])
+async def test_more_readers_than_connections_wait_for_their_turn(catalog: SqlCatalog) -> None:
+    given = upload()
+    await catalog.settle([given])
+    found = await asyncio.gather(*(catalog.get(given.id) for _ in range(10 * READERS)))
+    assert found == [given] * 10 * READERS
+
+
+async def test_changes_of_one_transaction_happen_in_order(catalog: SqlCatalog) -> None:
+    given = upload(status=Status.RECEIVING, stored=None, terms=Terms())
+    await asyncio.gather(
+        catalog.create(given), catalog.move(given.id, Status.REJECTED, reason="not audio"), catalog.create(upload())
+    )
+    assert (await catalog.get(given.id)).reason == "not audio"
 
 
 async def test_the_probe_finds_trouble_until_it_is_over(catalog: SqlCatalog, path: Path) -> None:

@@ -1,0 +1,181 @@
+"""A SQL database and the threads that talk to it: one that writes, a few that read.
+
+Writes that come together share one transaction, and what they insert one statement each table. Reads have connections
+of their own and never wait for a write (SQLite's WAL).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from aiofiles.os import wrap
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Executable,
+    RowMapping,
+    Select,
+    Table,
+    create_engine,
+    event,
+    exc,
+)
+from sqlalchemy import insert as insertion
+
+from maie_aiohttp.concurrency import Batch, Outcomes, to_its_end
+from maie_aiohttp.errors import Busy, IntakeError, StorageFailed, StorageFull
+
+READERS = 4
+"""Reads at a time; further ones wait."""
+
+_TROUBLE = (StorageFull, StorageFailed, Busy)
+"""What the next write may meet as well."""
+
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+Row = Mapping[str, object]
+
+
+class Transaction:
+    """Changes of several writes. Rows are inserted together, but before any other statement that comes after them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._rows: dict[Table, list[Row]] = {}
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Add rows. All rows of a table must have the same columns."""
+        self._rows.setdefault(table, []).extend(rows)
+
+    def execute(self, statement: Executable) -> CursorResult[Any]:
+        """Run any other statement."""
+        self.flush()
+        return self._connection.execute(statement)
+
+    def flush(self) -> None:
+        """Insert what waits, table by table in the order of their first rows."""
+        rows, self._rows = self._rows, {}
+        for table, added in rows.items():
+            self._connection.execute(insertion(table), added)
+
+
+Change = Callable[[Transaction], None]
+"""One write; runs in a transaction that others may share, in the thread that writes."""
+
+
+class Database:
+    """Raises `StorageFull`, `Busy` and `StorageFailed` for what goes wrong in the database."""
+
+    def __init__(self, url: str) -> None:
+        """Does not connect yet. Raises `StorageFailed` for a URL nobody understands."""
+        try:
+            self._engine = create_engine(url, hide_parameters=True, pool_size=READERS + 1)
+        except (ModuleNotFoundError, TypeError, ValueError, exc.SQLAlchemyError):
+            raise StorageFailed("catalog.url: there is no driver for such a database.") from None
+        if self._engine.dialect.name == "sqlite":
+            event.listen(self._engine, "connect", _configure_sqlite)
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="catalog-write")
+        self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="catalog-read")
+        self._changes = Batch(self._commit)
+        self._writer: Connection | None = None
+        self.troubled = False
+        """Whether the last write failed in a way that the next one may fail too."""
+
+    async def open(self, prepare: Callable[[Connection], None]) -> None:
+        """Connect, and let `prepare` bring the tables up to date in one transaction."""
+        await self._hop(self._writing, self._prepare, prepare)
+
+    async def close(self) -> None:
+        """End the connections."""
+        if self._writer is not None:
+            await self._hop(self._writing, self._writer.close)
+        self._writing.shutdown()
+        self._reading.shutdown()
+        self._engine.dispose()
+
+    async def write(self, change: Change) -> None:
+        """Returns when the change is durable. Who is cancelled waits for the outcome: a commit under way cannot be
+        stopped, and must not come after what others do next. Raises what `change` raises."""
+        await to_its_end(self._changes.submit(change))
+
+    async def read(self, query: Select[Any]) -> Sequence[RowMapping]:
+        """All rows of the answer."""
+        return await self._hop(self._reading, self._rows, query)
+
+    def _prepare(self, prepare: Callable[[Connection], None]) -> None:
+        self._writer = self._engine.connect()
+        with self._writer.begin():
+            if self._engine.dialect.name == "sqlite":
+                self._writer.exec_driver_sql("BEGIN IMMEDIATE")
+            prepare(self._writer)
+
+    def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
+        with self._engine.connect() as connection:
+            return connection.execute(query).mappings().all()
+
+    async def _commit(self, changes: Sequence[Change]) -> Outcomes:
+        """One transaction for all; if that fails, one for each, so that a bad change costs no other. A lock is nobody's
+        fault, and waiting for it again would take each as long."""
+        try:
+            await self._hop(self._writing, self._transaction, changes)
+        except Exception as error:  # noqa: BLE001 - a bad change may fail in any way
+            self.troubled = self.troubled or isinstance(error, _TROUBLE)
+            if len(changes) == 1 or isinstance(error, Busy):
+                return [error] * len(changes)
+            return [(await self._commit([change]))[0] for change in changes]
+        self.troubled = False
+        return [None] * len(changes)
+
+    def _transaction(self, changes: Sequence[Change]) -> None:
+        assert self._writer is not None, "the database is not open"  # noqa: S101 - a slip of ours, not of a user
+        with self._writer.begin():
+            transaction = Transaction(self._writer)
+            for change in changes:
+                change(transaction)
+            transaction.flush()
+
+    async def _hop(
+        self, executor: ThreadPoolExecutor, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs
+    ) -> Result:
+        with _translated():
+            result: Result = await wrap(partial(work, *args, **kwargs))(executor=executor)
+            return result
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    """WAL with `synchronous=FULL` lost none of 20 commits in a power cut; NORMAL lost all of them."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """SQLAlchemy's errors as the product's own."""
+    try:
+        yield
+    except exc.SQLAlchemyError as error:
+        raise _translation(error) from error
+
+
+def _translation(error: exc.SQLAlchemyError) -> IntakeError:
+    code = _sqlite_code(error)
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull("There is no room for the record of this upload.")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Busy("The catalog is locked by another program.")
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return StorageFailed("The catalog file is damaged.")
+    return StorageFailed("The catalog does not work at the moment.")
+
+
+def _sqlite_code(error: exc.SQLAlchemyError) -> int | None:
+    """SQLite's primary result code, without what the extended one adds above its first eight bits."""
+    code: int | None = getattr(error.orig, "sqlite_errorcode", None) if isinstance(error, exc.DBAPIError) else None
+    return None if code is None else code & 0xFF
