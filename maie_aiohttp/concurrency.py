@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, ParamSpec, TypeVar
 
+from aiofiles.os import wrap
+
+Args = ParamSpec("Args")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -27,6 +32,20 @@ async def to_its_end(work: Awaitable[Result]) -> Result:
         if not running.cancelled():
             running.exception()  # Seen: asyncio reports errors at which nobody looked.
         raise
+
+
+async def in_thread(
+    executor: Executor, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs
+) -> Result:
+    """Have `work` done by a thread of `executor`. Whoever is cancelled waits for its end. Raises what it raises."""
+    return await to_its_end(_hop(partial(work, *args, **kwargs), executor=executor))
+
+
+def _call(work: Callable[[], Result]) -> Result:
+    return work()
+
+
+_hop = wrap(_call)
 
 
 class Batch(Generic[Item]):

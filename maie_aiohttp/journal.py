@@ -8,9 +8,9 @@ it, and what cannot be written is dropped.
 from __future__ import annotations
 
 import logging
-import queue
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
@@ -22,6 +22,9 @@ BACKLOG = 10_000
 
 REPEAT_AFTER = 60.0
 """Seconds until the same line of a library's code is heard again."""
+
+GATHERING = 0.05
+"""Seconds in which lines gather after one was written."""
 
 LAST_WORDS = 2.0
 """Seconds that the backlog may take at the end."""
@@ -45,29 +48,43 @@ class Outlet:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._lines: queue.Queue[str | None] = queue.Queue(BACKLOG)
+        self._lines: deque[str] = deque()
+        self._news = threading.Event()
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> None:
         """Write it soon."""
-        with suppress(queue.Full):
-            self._lines.put_nowait(text)
+        if len(self._lines) < BACKLOG:
+            self._lines.append(text)
+        if not self._news.is_set():
+            self._news.set()
 
     def flush(self) -> None:
         """Nothing to do: the thread flushes every line."""
 
     def close(self) -> None:
         """Write what is left, if that can be done soon."""
-        with suppress(queue.Full):
-            self._lines.put(None, timeout=LAST_WORDS)
+        self._closed.set()
+        self._news.set()
         self._thread.join(LAST_WORDS)
 
     def _write_all(self) -> None:
-        while (text := self._lines.get()) is not None:
-            with suppress(OSError, ValueError):  # ValueError: the stream is closed
-                self._stream.write(text)
-                self._stream.flush()
+        """The first line at once, and those of the next moment together: woken for each, this thread would cost a busy
+        server more than all of its lines."""
+        while not self._closed.is_set():
+            self._news.wait()
+            self._news.clear()
+            self._write_waiting()
+            self._closed.wait(GATHERING)
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        text = "".join(self._lines.popleft() for _ in range(len(self._lines)))
+        with suppress(OSError, ValueError):  # ValueError: the stream is closed
+            self._stream.write(text)
+            self._stream.flush()
 
 
 def _renderer(style: str, *, terminal: bool) -> list[structlog.typing.Processor]:

@@ -10,10 +10,8 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from aiofiles.os import wrap
 from sqlalchemy import (
     Connection,
     CursorResult,
@@ -27,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import insert as insertion
 
-from maie_aiohttp.concurrency import Batch, Outcomes, to_its_end
+from maie_aiohttp.concurrency import Batch, Outcomes, in_thread, to_its_end
 from maie_aiohttp.errors import Busy, IntakeError, StorageFailed, StorageFull
 
 READERS = 4
@@ -36,8 +34,6 @@ READERS = 4
 _TROUBLE = (StorageFull, StorageFailed, Busy)
 """What the next write may meet as well."""
 
-Args = ParamSpec("Args")
-Result = TypeVar("Result")
 Row = Mapping[str, object]
 
 
@@ -88,12 +84,13 @@ class Database:
 
     async def open(self, prepare: Callable[[Connection], None]) -> None:
         """Connect, and let `prepare` bring the tables up to date in one transaction."""
-        await self._hop(self._writing, self._prepare, prepare)
+        with _translated():
+            await in_thread(self._writing, self._prepare, prepare)
 
     async def close(self) -> None:
         """End the connections."""
         if self._writer is not None:
-            await self._hop(self._writing, self._writer.close)
+            await in_thread(self._writing, self._writer.close)
         self._writing.shutdown()
         self._reading.shutdown()
         self._engine.dispose()
@@ -105,7 +102,8 @@ class Database:
 
     async def read(self, query: Select[Any]) -> Sequence[RowMapping]:
         """All rows of the answer."""
-        return await self._hop(self._reading, self._rows, query)
+        with _translated():
+            return await in_thread(self._reading, self._rows, query)
 
     def _prepare(self, prepare: Callable[[Connection], None]) -> None:
         self._writer = self._engine.connect()
@@ -122,7 +120,8 @@ class Database:
         """One transaction for all; if that fails, one for each, so that a bad change costs no other. A lock is nobody's
         fault, and waiting for it again would take each as long."""
         try:
-            await self._hop(self._writing, self._transaction, changes)
+            with _translated():
+                await in_thread(self._writing, self._transaction, changes)
         except Exception as error:  # noqa: BLE001 - a bad change may fail in any way
             self.troubled = self.troubled or isinstance(error, _TROUBLE)
             if len(changes) == 1 or isinstance(error, Busy):
@@ -138,13 +137,6 @@ class Database:
             for change in changes:
                 change(transaction)
             transaction.flush()
-
-    async def _hop(
-        self, executor: ThreadPoolExecutor, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs
-    ) -> Result:
-        with _translated():
-            result: Result = await wrap(partial(work, *args, **kwargs))(executor=executor)
-            return result
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

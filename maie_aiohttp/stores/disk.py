@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
-from aiofiles.os import wrap
-
-from maie_aiohttp.concurrency import Batch, Outcomes, to_its_end
+from maie_aiohttp.concurrency import Batch, Outcomes, in_thread, to_its_end
 from maie_aiohttp.errors import StorageFailed, StorageFull
 from maie_aiohttp.interfaces import Advance, Chunk, Conclude, Observe, nothing, unheard
 from maie_aiohttp.stores.blocks import BlockBudget, Gatherer
@@ -45,11 +44,13 @@ class DiskStore:
         self._reserve = reserve
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="disk")
         self._publishing = Batch(self._publish_batch)
+        self._discarding = Batch(self._discard_batch)
         self._troubled = False
 
     def close(self) -> None:
         """Let the threads finish what they do."""
         self._executor.shutdown()
+        self._shelf.close()
 
     async def admit(self, size: int) -> None:
         if size > await self._hop(self._reserve.free, self._folder.descriptor):
@@ -78,7 +79,7 @@ class DiskStore:
         part = PartFile(self._folder.descriptor, locator, offset, self._reserve, observe, conclude)
 
         def write(block: Chunk) -> int | None:
-            with translated():
+            with self._translated():
                 return part.write(block)
 
         try:
@@ -119,7 +120,7 @@ class DiskStore:
         await self._hop(self._shelf.retract, Publication(locator, published))
 
     async def discard(self, locator: str) -> None:
-        await self._hop(self._shelf.discard, locator)
+        await to_its_end(self._discarding.submit(locator))
 
     async def size(self, locator: str) -> int | None:
         return await self._hop(self._shelf.size, locator)
@@ -152,10 +153,15 @@ class DiskStore:
         await self._hop(self._shelf.quarantine, published)
 
     async def _hop(self, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs) -> Result:
+        with self._translated():
+            return await in_thread(self._executor, work, *args, **kwargs)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """The system's errors as ours; remembered where the next upload may meet them too."""
         try:
             with translated():
-                result: Result = await to_its_end(wrap(work)(*args, executor=self._executor, **kwargs))
-                return result
+                yield
         except _TROUBLE:
             self._troubled = True
             raise
@@ -164,3 +170,6 @@ class DiskStore:
         outcomes = await self._hop(self._shelf.publish, batch)
         self._troubled = self._troubled or any(isinstance(outcome, _TROUBLE) for outcome in outcomes)
         return outcomes
+
+    async def _discard_batch(self, locators: Sequence[str]) -> Outcomes:
+        return await self._hop(self._shelf.discard_all, locators)

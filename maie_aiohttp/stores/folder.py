@@ -74,7 +74,7 @@ class DataFolder:
             self._make(self.root / name)
         for shard in SHARDS:
             self._make(self.root / "audio" / shard)
-        sync_folder("audio", self.descriptor)
+        _sync_folder("audio", self.descriptor)
         os.fsync(self.descriptor)
 
     def close(self) -> None:
@@ -124,9 +124,14 @@ def open_for_reading(name: str, root: int) -> int:
     return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=root)
 
 
-def sync_folder(name: str, root: int) -> None:
-    """Make the entries of a folder durable. `name` is relative to the descriptor `root`. Raises OSError."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
+def open_folder(name: str, root: int) -> int:
+    """A descriptor of a folder, but not of what a link leads to. `name` is relative to the descriptor `root`. Raises
+    OSError."""
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
+
+
+def _sync_folder(name: str, root: int) -> None:
+    descriptor = open_folder(name, root)
     try:
         os.fsync(descriptor)
     finally:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 
 from maie_aiohttp.errors import Damaged, StorageFailed, StorageFull
 from maie_aiohttp.interfaces import Chunk, Conclude, Observe
-from maie_aiohttp.stores.folder import PART_MODE
+from maie_aiohttp.stores.folder import PART_MODE, PUBLISHED_MODE, open_for_reading
 from maie_aiohttp.stores.space import Reserve
 
 SYNC_EVERY = 8 * 1024 * 1024
@@ -45,10 +46,12 @@ class PartFile:
         return self._synced
 
     def finish(self, block: Chunk) -> int:
-        """Write the last block, let the checks conclude, and make everything durable. Returns the size in bytes."""
+        """Write the last block, let the checks conclude, and make everything durable and read-only. Returns the size
+        in bytes."""
         if block:
             self.write(block)
         self._conclude(self)
+        os.fchmod(self._open(), PUBLISHED_MODE)
         self._sync()
         self.close()
         return self._position
@@ -86,21 +89,47 @@ class PartFile:
 
     def _open(self) -> int:
         if self._descriptor is None:
-            self._descriptor = self._found() if self._position else self._made()
-            found = os.fstat(self._descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise StorageFailed("Something that is not a file stands where the upload should go.")
-            if found.st_size < self._position:
-                raise Damaged("Bytes of the upload are missing.")
-            os.ftruncate(self._descriptor, self._position)
-            os.lseek(self._descriptor, self._position, os.SEEK_SET)
+            self._descriptor = self._made() if self._position == 0 else self._found()
         return self._descriptor
 
     def _made(self) -> int:
-        return os.open(self._locator, _FLAGS | os.O_CREAT, PART_MODE, dir_fd=self._root)
+        """A new file; or the one that is there, where an upload begins in a place that was made for it."""
+        with suppress(FileExistsError):
+            return os.open(self._locator, _FLAGS | os.O_CREAT | os.O_EXCL, PART_MODE, dir_fd=self._root)
+        return self._found()
 
     def _found(self) -> int:
         try:
-            return os.open(self._locator, _FLAGS, dir_fd=self._root)
+            descriptor = self._opened()
         except FileNotFoundError:
             raise Damaged("Bytes of the upload are missing.") from None
+        try:
+            self._cut(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _opened(self) -> int:
+        with suppress(PermissionError):
+            return os.open(self._locator, _FLAGS, dir_fd=self._root)
+        self._make_writable()
+        return os.open(self._locator, _FLAGS, dir_fd=self._root)
+
+    def _make_writable(self) -> None:
+        """Every append ends with a file that is read-only; this is not the first one."""
+        descriptor = open_for_reading(self._locator, self._root)
+        try:
+            os.fchmod(descriptor, PART_MODE)
+        finally:
+            os.close(descriptor)
+
+    def _cut(self, descriptor: int) -> None:
+        """Go on at the offset, whatever stands behind it."""
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise StorageFailed("Something that is not a file stands where the upload should go.")
+        if found.st_size < self._position:
+            raise Damaged("Bytes of the upload are missing.")
+        os.ftruncate(descriptor, self._position)
+        os.lseek(descriptor, self._position, os.SEEK_SET)

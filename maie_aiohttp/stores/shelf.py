@@ -7,18 +7,20 @@ upload. So a crash between the two is found by looking at `incoming/` alone, how
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from threading import Lock
 from typing import ParamSpec
 from uuid import UUID
 
 import structlog
 
-from maie_aiohttp.errors import IntakeError
+from maie_aiohttp.errors import IntakeError, StorageFailed
 from maie_aiohttp.stores.failures import translated
-from maie_aiohttp.stores.folder import PART_MODE, PUBLISHED_MODE, SHARDS, open_for_reading, sync_folder
+from maie_aiohttp.stores.folder import PART_MODE, SHARDS, open_folder
 
 Args = ParamSpec("Args")
 
@@ -43,32 +45,44 @@ class Shelf:
 
     def __init__(self, root: int) -> None:
         self._root = root
+        self._folders: dict[str, int] = {}
+        """Descriptors of the folders below: every upload is linked into one of them and flushes it."""
+        self._opening = Lock()
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        while self._folders:
+            os.close(self._folders.popitem()[1])
 
     def publish(self, publications: Sequence[Publication]) -> Sequence[Exception | None]:
         """Give each file its final name, then make each folder durable once. Returns what went wrong, one by one;
         whatever went wrong, that file has no final name."""
         failures = {publication: _outcome(self._link, publication) for publication in publications}
         linked = [publication for publication, failure in failures.items() if failure is None]
-        synced = {folder: _outcome(sync_folder, folder, self._root) for folder in {one.folder for one in linked}}
+        synced = {folder: _outcome(self._sync, folder) for folder in {one.folder for one in linked}}
         for publication in linked:
             if failure := synced[publication.folder]:
                 failures[publication] = failure
-                _outcome(self._unlink, publication)
+                _outcome(self.discard, publication.published)
         return [failures[publication] for publication in publications]
 
     def retract(self, publication: Publication) -> None:
         """Undo `publish`, whether or not the mark is still there. Done twice, it is done once."""
         with suppress(FileExistsError, FileNotFoundError):
             self._link_name(publication.published, publication.locator)
-            sync_folder("incoming", self._root)
-        self._unlink(publication)
-        sync_folder(publication.folder, self._root)
+            self._sync("incoming")
+        self.discard(publication.published)
+        self._sync(publication.folder)
 
     def begin(self, locator: str) -> None:
         """Make an empty file with a durable name."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         os.close(os.open(locator, flags, PART_MODE, dir_fd=self._root))
-        sync_folder(str(PurePosixPath(locator).parent), self._root)
+        self._sync("incoming")
+
+    def discard_all(self, locators: Sequence[str]) -> Sequence[Exception | None]:
+        """Take names away. Returns what went wrong, one by one."""
+        return [_outcome(self.discard, locator) for locator in locators]
 
     def discard(self, locator: str) -> None:
         """Take a name away, if it is there."""
@@ -107,7 +121,7 @@ class Shelf:
         orphan = f"orphans/{PurePosixPath(published).name}"
         with suppress(FileNotFoundError):
             os.rename(published, orphan, src_dir_fd=self._root, dst_dir_fd=self._root)
-            sync_folder("orphans", self._root)
+            self._sync("orphans")
 
     def write_probe(self) -> None:
         """Find out whether the disk takes bytes, by giving it some."""
@@ -121,28 +135,22 @@ class Shelf:
             self.discard("incoming/probe")
 
     def _link(self, publication: Publication) -> None:
-        """The file is read-only as long as it has its final name, and no longer: it may have to go on."""
+        if not stat.S_ISREG(os.stat(publication.locator, dir_fd=self._root, follow_symlinks=False).st_mode):
+            raise StorageFailed("Something that is not a file stands where the upload should be.")
         self._link_name(publication.locator, publication.published)
-        try:
-            self._set_mode(publication.locator, PUBLISHED_MODE)
-        except OSError:
-            self._unlink(publication)
-            raise
-
-    def _unlink(self, publication: Publication) -> None:
-        with suppress(OSError):
-            self._set_mode(publication.published, PART_MODE)
-        self.discard(publication.published)
-
-    def _set_mode(self, locator: str, mode: int) -> None:
-        descriptor = open_for_reading(locator, self._root)
-        try:
-            os.fchmod(descriptor, mode)
-        finally:
-            os.close(descriptor)
 
     def _link_name(self, old: str, new: str) -> None:
         os.link(old, new, src_dir_fd=self._root, dst_dir_fd=self._root, follow_symlinks=False)
+
+    def _sync(self, folder: str) -> None:
+        """Make the entries of a folder durable."""
+        os.fsync(self._folder(folder))
+
+    def _folder(self, name: str) -> int:
+        with self._opening:
+            if name not in self._folders:
+                self._folders[name] = open_folder(name, self._root)
+            return self._folders[name]
 
     def _published_in(self, folder: str, until: float) -> Iterator[tuple[UUID, str]]:
         for name in self._list(folder):
@@ -151,11 +159,7 @@ class Shelf:
                 yield id, f"{folder}/{name}"
 
     def _list(self, folder: str) -> list[str]:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
-        try:
-            return os.listdir(descriptor)
-        finally:
-            os.close(descriptor)
+        return os.listdir(self._folder(folder))
 
     def _changed(self, locator: str) -> float:
         with suppress(FileNotFoundError):

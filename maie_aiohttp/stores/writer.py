@@ -52,7 +52,8 @@ class Writer:
 
     async def __aexit__(self, *_: object) -> None:
         self._dropping = True
-        await to_its_end(self._until(self._is_at_rest))
+        if not self._is_at_rest():
+            await to_its_end(self._until(self._is_at_rest))
 
     @property
     def is_idle(self) -> bool:

@@ -47,8 +47,10 @@ def refusal(root: Path) -> str:
 
 async def test_layout_and_modes_whatever_the_umask(root: Path, umask: int) -> None:
     with disk_store(root) as store:
-        await store.append(MARK, 0, pieces(b"hello"), unconcerned)
+        await store.begin(MARK)
         assert mode(root / MARK) == 0o600
+        await store.append(MARK, 0, pieces(b"hello"), unconcerned)
+        assert mode(root / MARK) == 0o440
         await store.publish(MARK, ID, ".wav")
         assert mode(root / PUBLISHED) == 0o440
     folders = below(root)
@@ -204,7 +206,7 @@ async def test_what_was_taken_back_can_be_written_again(root: Path) -> None:
         with as_another_user(root):
             await store.retract(MARK, await store.publish(MARK, ID, ".wav"))
             await store.append(MARK, 5, pieces(b"!"), unconcerned)
-        assert mode(root / MARK) == 0o600
+        assert await content(store, MARK) == b"hello!"
 
 
 async def test_what_could_not_be_published_can_be_written_again(root: Path) -> None:
