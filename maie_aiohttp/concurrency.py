@@ -61,12 +61,13 @@ class Batch(Generic[Item]):
         self._runner: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> None:
-        """Returns when a run has handled the item. Raises what that run says of it."""
+        """Returns when a run has handled the item; whoever is cancelled waits for that too. Raises what that run says
+        of the item."""
         done = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
         if self._runner is None:
             self._runner = asyncio.create_task(self._run_all())
-        await done
+        await to_its_end(done)
 
     async def _run_all(self) -> None:
         while self._waiting:
@@ -84,8 +85,6 @@ class Batch(Generic[Item]):
 
 
 def _resolve(done: asyncio.Future[None], outcome: Exception | None) -> None:
-    if done.cancelled():
-        return
     if outcome is None:
         done.set_result(None)
     else:

@@ -41,10 +41,14 @@ def display_name(raw: str | None) -> str | None:
     line ends, at most 255 bytes. None if nothing is left, or dots only. It never names a file on disk."""
     if raw is None:
         return None
+    name = re.split(r"[/\\]", raw if raw.isascii() and raw.isprintable() else _visible(raw))[-1].strip()
+    return _shortened(name) if name.strip(". ") else None
+
+
+def _visible(raw: str) -> str:
     known = raw.encode("utf-8", "replace").decode("utf-8")
     visible = "".join(character for character in known if not _INVISIBLE.fullmatch(unicodedata.category(character)))
-    name = re.split(r"[/\\]", unicodedata.normalize("NFC", visible))[-1].strip()
-    return _shortened(name) if name.strip(". ") else None
+    return unicodedata.normalize("NFC", visible)
 
 
 def _shortened(name: str) -> str:

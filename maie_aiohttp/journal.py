@@ -134,5 +134,6 @@ def once_a_minute() -> Callable[[logging.LogRecord], bool]:
 def _keep_to_one_line(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Renderers quote values, but print the event itself as it is; a library may have put anything into it."""
     text = str(event["event"])
-    event["event"] = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
+    if not text.isprintable():
+        event["event"] = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
     return event

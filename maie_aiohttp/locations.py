@@ -21,7 +21,9 @@ def root(request: web.Request) -> str:
     server = request.app[SERVER]
     if server.public_url is not None:
         return server.public_url
-    return forwarded.root(request.headers) if _is_among(request.remote, server.trusted_proxies) else ""
+    if server.trusted_proxies and _is_among(request.remote, server.trusted_proxies):
+        return forwarded.root(request.headers)
+    return ""
 
 
 def location(request: web.Request, id: UUID) -> str:

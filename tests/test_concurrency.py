@@ -75,15 +75,16 @@ async def test_a_run_that_breaks_is_told_to_all_and_the_next_works() -> None:
     await batch.submit("c")
 
 
-async def test_whoever_leaves_disturbs_nobody() -> None:
+async def test_whoever_leaves_waits_for_the_end_and_disturbs_nobody() -> None:
     runs = Runs()
     leaving, staying = runs.submit("leaving", "staying")
     await settled()
     leaving.cancel()
     await settled()
-    assert leaving.cancelled()
+    assert not leaving.done()
     runs.gate.set()
     await staying
+    assert leaving.cancelled()
     assert runs.seen == [["leaving", "staying"]]
 
 

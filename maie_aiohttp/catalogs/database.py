@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import insert as insertion
 
-from maie_aiohttp.concurrency import Batch, Outcomes, in_thread, to_its_end
+from maie_aiohttp.concurrency import Batch, Outcomes, in_thread
 from maie_aiohttp.errors import Busy, IntakeError, StorageFailed, StorageFull
 
 READERS = 4
@@ -98,7 +98,7 @@ class Database:
     async def write(self, change: Change) -> None:
         """Returns when the change is durable. Who is cancelled waits for the outcome: a commit under way cannot be
         stopped, and must not come after what others do next. Raises what `change` raises."""
-        await to_its_end(self._changes.submit(change))
+        await self._changes.submit(change)
 
     async def read(self, query: Select[Any]) -> Sequence[RowMapping]:
         """All rows of the answer."""

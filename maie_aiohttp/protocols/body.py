@@ -126,7 +126,9 @@ class Body:
                 raise Truncated("The form ends before its final boundary.")
 
     async def _take(self, end: int) -> bytes:
-        await self._give_way(1)
+        self._reads += 1
+        if self._reads >= YIELD_EVERY:
+            await self._give_way()
         chunk = self._buffer[self._start : end]
         self._start = end
         return chunk
@@ -147,7 +149,7 @@ class Body:
         except (RequestPayloadError, HttpProcessingError, ConnectionError):
             raise Truncated("The request ended before its body did.") from None
         self._buffer += arrived
-        await self._give_way(FILL_COSTS)
+        self._reads += FILL_COSTS
         return bool(arrived)
 
     def _salvage(self) -> bool:
@@ -168,12 +170,10 @@ class Body:
             if self._request.headers.get("Expect"):
                 await self.inform("100 Continue", {})
 
-    async def _give_way(self, reads: int) -> None:
-        """Let other tasks run, once in a while."""
-        self._reads += reads
-        if self._reads >= YIELD_EVERY:
-            self._reads = 0
-            await asyncio.sleep(0)
+    async def _give_way(self) -> None:
+        """Let other tasks run."""
+        self._reads = 0
+        await asyncio.sleep(0)
 
     async def _arrival(self) -> bytes:
         try:

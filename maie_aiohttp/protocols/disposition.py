@@ -7,11 +7,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aiohttp.multipart import parse_content_disposition
+from aiohttp.multipart import BadContentDispositionHeader, BadContentDispositionParam, parse_content_disposition
 from multidict import MultiMapping
 
 from maie_aiohttp.errors import Malformed
 from maie_aiohttp.headers import display_name
+
+for _category in (BadContentDispositionHeader, BadContentDispositionParam):
+    warnings.simplefilter("ignore", _category)  # whoever sent the field is told
 
 _FOREIGN = re.compile(r"""("(?:[^"\\]|\\.)*")|;[^;="]*\*\s*=(?!\s*(?:utf-8|iso-8859-1)?')[^;]*""", re.IGNORECASE)
 """A quoted string, which is kept, or a parameter in another charset than the two that were ever standard (RFC 8187,
@@ -48,8 +51,7 @@ def parse(fields: Sequence[str]) -> Disposition:
     """The disposition in the values of all `Content-Disposition` fields. Raises `Malformed` unless there is one, and
     it can be read."""
     only = _FOREIGN.sub(r"\1", fields[0]) if len(fields) == 1 else None
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # aiohttp's, of what it cannot read
-        kind, parameters = parse_content_disposition(only)
+    kind, parameters = parse_content_disposition(only)
     if kind is None:
         raise Malformed("There is no Content-Disposition field, or it cannot be read.")
     return Disposition(kind, parameters)

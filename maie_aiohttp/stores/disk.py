@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
-from maie_aiohttp.concurrency import Batch, Outcomes, in_thread, to_its_end
+from maie_aiohttp.concurrency import Batch, Outcomes, in_thread
 from maie_aiohttp.errors import StorageFailed, StorageFull
 from maie_aiohttp.interfaces import Advance, Chunk, Conclude, Observe, nothing, unheard
 from maie_aiohttp.stores.blocks import BlockBudget, Gatherer
@@ -120,7 +120,7 @@ class DiskStore:
         await self._hop(self._shelf.retract, Publication(locator, published))
 
     async def discard(self, locator: str) -> None:
-        await to_its_end(self._discarding.submit(locator))
+        await self._discarding.submit(locator)
 
     async def size(self, locator: str) -> int | None:
         return await self._hop(self._shelf.size, locator)
