@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 from yarl import URL
 
-from maie_aiohttp import app, journal, settings
+from maie_aiohttp import allocator, app, journal, settings
 from maie_aiohttp.appkeys import DRAIN, INTAKE
 from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.libmagic import version as libmagic_version
@@ -26,6 +26,7 @@ log = structlog.get_logger()
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns the exit status: 2 for a wrong configuration, 1 where the server cannot run."""
     chosen = _parser().parse_args(arguments)
+    allocator.tune()
     try:
         configured = settings.load(chosen.config)
         app.check(configured)

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -307,16 +306,19 @@ async def test_a_publication_that_fails_leaves_nothing(intake: Intake, folder: P
 async def test_a_retraction_that_fails_leaves_the_marks(
     intake: Intake, catalog: SqlCatalog, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = ExitStack()
+    audio, away = folder / "audio", folder / "away"
 
     async def refuse(_: Sequence[Upload]) -> None:
-        short.enter_context(no_descriptors())
+        audio.rename(away)
+        audio.touch()
         raise StorageFull("There is no room.")
 
     monkeypatch.setattr(catalog, "settle", refuse)
-    with short, pytest.raises(Busy):
+    with pytest.raises(StorageFailed):
         await deliver(intake, WAV)
     assert [Path(name).parts[0] for name in files(folder)] == ["incoming"]
+    audio.unlink()
+    away.rename(audio)
     await recover(intake.store, catalog)
     assert await nothing_left(intake, folder)
 

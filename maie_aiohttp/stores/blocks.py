@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 
+from maie_aiohttp import allocator
 from maie_aiohttp.interfaces import HEAD, Chunk
 from maie_aiohttp.stores.writer import DEPTH, Writer
 
@@ -19,8 +20,14 @@ SMALL = 256 * 1024
 CRUMB = 4 * 1024
 """Bytes that a block may hold without a place, so that clients which drip keep nobody waiting."""
 
+CROWD = 100
+"""Uploads; when so many fall silent, what their blocks have left in memory is worth looking for."""
+
 PATIENCE = 0.5
 """Seconds after which a block that is not full is written as it is: at the latest after twice as long."""
+
+HURRY = 0.05
+"""The same while somebody waits for a place."""
 
 
 class BlockBudget:
@@ -30,8 +37,12 @@ class BlockBudget:
         self._largest = largest
         self._total = total
         self._places = asyncio.Semaphore(max(1, total // HEAD))
+        self._taken = 0
+        self._used = False
+        """Whether a place was taken since memory was last given back."""
         self._running: set[Gatherer] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._hurried = False
 
     def block_size(self) -> int:
         """Bytes to gather before the next write."""
@@ -40,17 +51,22 @@ class BlockBudget:
 
     async def take_place(self) -> None:
         """Wait until another block may be gathered; meanwhile the client waits, and its bytes with it."""
+        if self._places.locked():
+            self._hurry()
         await self._places.acquire()
+        self._taken += 1
+        self._used = True
 
     def give_place(self) -> None:
         """A block was written."""
+        self._taken -= 1
         self._places.release()
 
     def enter(self, gatherer: Gatherer) -> None:
         """Count an upload in, and look after its block."""
         self._running.add(gatherer)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._tick)
+            self._tick_in(PATIENCE)
 
     def leave(self, gatherer: Gatherer) -> None:
         """Count an upload out."""
@@ -59,10 +75,23 @@ class BlockBudget:
             self._timer.cancel()
             self._timer = None
 
+    def _hurry(self) -> None:
+        """Somebody waits for a place: look sooner who does not need theirs."""
+        if self._timer is not None and not self._hurried:
+            self._timer.cancel()
+            self._tick_in(HURRY)
+
+    def _tick_in(self, seconds: float) -> None:
+        self._hurried = seconds == HURRY
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._tick)
+
     def _tick(self) -> None:
         for gatherer in self._running:
             gatherer.write_if_old()
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._tick)
+        if self._used and not self._taken and len(self._running) >= CROWD:
+            self._used = False
+            asyncio.get_running_loop().run_in_executor(None, allocator.trim)
+        self._tick_in(HURRY if self._places.locked() else PATIENCE)
 
 
 class Gatherer:

@@ -140,7 +140,9 @@ class Shelf:
         self._link_name(publication.locator, publication.published)
 
     def _link_name(self, old: str, new: str) -> None:
-        os.link(old, new, src_dir_fd=self._root, dst_dir_fd=self._root, follow_symlinks=False)
+        """Into the very folder that is flushed then, even if another one has been put in its place."""
+        folder, name = os.path.split(new)
+        os.link(old, name, src_dir_fd=self._root, dst_dir_fd=self._folder(folder), follow_symlinks=False)
 
     def _sync(self, folder: str) -> None:
         """Make the entries of a folder durable."""
@@ -159,7 +161,11 @@ class Shelf:
                 yield id, f"{folder}/{name}"
 
     def _list(self, folder: str) -> list[str]:
-        return os.listdir(self._folder(folder))
+        descriptor = open_folder(folder, self._root)
+        try:
+            return os.listdir(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _changed(self, locator: str) -> float:
         with suppress(FileNotFoundError):
