@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from yarl import URL
@@ -10,6 +11,14 @@ _ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:]+\])(:\d{1,5})?", re.ASCII | re.IGNORECASE
 )
 _PREFIX = re.compile(r"(/(?!\.{1,2}(/|\Z))[a-z0-9._~-]+)*/?", re.ASCII | re.IGNORECASE)
+
+_UNIX = re.compile(r"unix:(?P<path>/[^\0]+)")
+
+LONGEST_SOCKET = 103
+"""Bytes in the path of a socket; Linux takes 107, macOS 103."""
+
+SocketAddress = str | tuple[str, int]
+"""The path of a Unix socket, or host and TCP port."""
 
 
 def origin(text: str) -> str | None:
@@ -39,3 +48,15 @@ def web_address(text: str) -> str | None:
     host, slash, path = rest.partition("/")
     place, before = web_origin(scheme + slashes + host), prefix(slash + path)
     return None if place is None or before is None else place + before
+
+
+def socket_address(text: str) -> SocketAddress | None:
+    """What stands behind `unix:`, or between `tcp://` and the end, as a place to connect to. None for anything else."""
+    if path := _UNIX.fullmatch(text):
+        return path["path"] if len(os.fsencode(path["path"])) <= LONGEST_SOCKET else None
+    try:
+        place = URL(text) if _ORIGIN.fullmatch(text) else URL()
+        host, port = place.host, place.explicit_port
+    except ValueError:  # a port out of range
+        return None
+    return (host, port) if place.scheme == "tcp" and host and port else None

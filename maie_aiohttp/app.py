@@ -15,17 +15,21 @@ from aiohttp import web
 from aiohttp.web_routedef import RouteDef
 
 from maie_aiohttp import cors, expiry, middlewares, pages, protocols
+from maie_aiohttp.addresses import socket_address
 from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE, LIMITS, RESUMPTION, SERVER, STORE
 from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
+from maie_aiohttp.clamd import Clamd
 from maie_aiohttp.drain import Drain
 from maie_aiohttp.formats import CORE, OPTIONAL
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.intake import Intake, Rules
+from maie_aiohttp.interfaces import Scanner
 from maie_aiohttp.locks import Locks
 from maie_aiohttp.problems import http_answer
 from maie_aiohttp.reconcile import audit, recover
 from maie_aiohttp.resumption import Resumption
-from maie_aiohttp.settings import ConfigurationError, Settings
+from maie_aiohttp.scanner import ClamdScanner, NoScanner
+from maie_aiohttp.settings import ConfigurationError, Scan, Settings
 from maie_aiohttp.stores.blocks import BlockBudget
 from maie_aiohttp.stores.disk import DiskStore
 from maie_aiohttp.stores.folder import DataFolder
@@ -78,7 +82,7 @@ async def running(settings: Settings, rules: Rules) -> AsyncIterator[Intake]:
         folder.open()
         intake = await _assemble(stack, folder, settings, rules)
         await recover(intake.store, intake.catalog)
-        stack.push_async_callback(intake.inspector.stop)
+        stack.push_async_callback(intake.give_up)
         await intake.inspector.start()
         yield intake
 
@@ -100,7 +104,7 @@ async def _assemble(stack: AsyncExitStack, folder: DataFolder, settings: Setting
     stack.push_async_callback(catalog.close)
     locks = Locks(folder.locks_file)
     stack.callback(locks.close)
-    return Intake(store, catalog, _inspector(settings), locks, rules)
+    return Intake(store, catalog, _inspector(settings), locks, rules, _scanner(settings.scan))
 
 
 def raise_descriptor_limit() -> None:
@@ -123,6 +127,13 @@ def _store(settings: Settings, folder: DataFolder) -> DiskStore:
 def _inspector(settings: Settings) -> Inspector:
     limits = settings.inspector
     return Inspector(workers=limits.workers, timeout=limits.timeout, memory=limits.memory)
+
+
+def _scanner(configured: Scan) -> Scanner:
+    address = socket_address(configured.clamd or "")
+    if address is None:
+        return NoScanner()
+    return ClamdScanner(Clamd(address), connections=configured.connections, timeout=configured.timeout)
 
 
 async def _keep_sweeping(intake: Intake, interval: float) -> NoReturn:

@@ -85,7 +85,7 @@ def _collect_garbage_from_now_on() -> None:
 async def _drain(built: web.Application, configured: settings.Server) -> None:
     drain = built[DRAIN]
     log.info("stopping", receiving=len(drain), seconds=configured.drain_timeout)
-    if late := await drain.run(configured.drain_timeout, built[INTAKE].inspector.stop):
+    if late := await drain.run(configured.drain_timeout, built[INTAKE].give_up):
         log.warning("uploads interrupted", uploads=late)
         # Closing a socket with unread bytes in it resets the connection, and the answer with it.
         await asyncio.sleep(configured.linger)

@@ -6,7 +6,8 @@ IntakeError
 │   │   └── DigestMismatch  the bytes are not those the client declared
 │   ├── TooLarge            more bytes, parts or fields than the limits allow
 │   ├── Empty               no bytes at all
-│   └── NotAudio            content, name or declared type is not accepted audio
+│   ├── NotAudio            content, name or declared type is not accepted audio
+│   └── Infected            a malware scanner found something in it
 ├── Interrupted             the bytes stopped coming; those before may count
 │   ├── Truncated           the body ended before its own end
 │   ├── TooSlow             the client stopped sending
@@ -55,6 +56,10 @@ class Empty(Rejected):
 
 class NotAudio(Rejected):
     """Content, file name or declared type is not accepted audio."""
+
+
+class Infected(Rejected):
+    """A malware scanner found something in the file. The answer does not say what, which would help to hide it."""
 
 
 class Interrupted(IntakeError):

@@ -12,7 +12,7 @@ import structlog
 
 from maie_aiohttp.errors import Locked, NotFound
 from maie_aiohttp.intake import REMEMBERED, Intake
-from maie_aiohttp.model import Status, Upload
+from maie_aiohttp.model import UNDECIDED, Status, Upload
 
 PAGE = 200
 """Uploads asked for at a time."""
@@ -37,7 +37,7 @@ async def _end(intake: Intake, id: UUID) -> bool:
         upload = await intake.catalog.get(id)
         if upload.expires_at is None or upload.expires_at > datetime.now(UTC):
             return False
-        if upload.status is Status.RECEIVING:
+        if upload.status in UNDECIDED:
             await _expire(intake, upload)
             return True
         if upload.status in (Status.REJECTED, Status.EXPIRED):

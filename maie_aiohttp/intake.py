@@ -6,10 +6,11 @@ A `Delivery` is one request and has one outcome: all of its files are settled to
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Container, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Self
 from uuid import UUID, uuid4
 
@@ -21,13 +22,16 @@ from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Busy, Empty, StorageFull
 from maie_aiohttp.hub import Hub
 from maie_aiohttp.inspector import Inspector
-from maie_aiohttp.interfaces import Catalog, Store
+from maie_aiohttp.interfaces import Catalog, Scanner, Store
 from maie_aiohttp.locks import Locks, uninterruptible
 from maie_aiohttp.model import Declared, Metadata, Status, Stored, Upload
+from maie_aiohttp.scanner import NoScanner
 from maie_aiohttp.settlement import Received, Settlement, discard
 
 REMEMBERED = timedelta(days=7)
 """How long an upload that was refused in the middle, or that expired, is still known by its record."""
+
+NO_SCANNER = NoScanner()
 
 log = structlog.get_logger()
 
@@ -45,12 +49,21 @@ class Rules:
 class Intake:
     """Takes uploads in, and takes them away again."""
 
-    def __init__(self, store: Store, catalog: Catalog, inspector: Inspector, locks: Locks, rules: Rules) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        inspector: Inspector,
+        locks: Locks,
+        rules: Rules,
+        scanner: Scanner = NO_SCANNER,
+    ) -> None:
         self.store = store
         self.catalog = catalog
         self.inspector = inspector
         self.locks = locks
         self.rules = rules
+        self.scanner = scanner
         self.hub = Hub()
         self.receiving = self.hub.receiving
         """Uploads whose bytes are on their way."""
@@ -62,7 +75,7 @@ class Intake:
 
     async def admit(self, declared: Declared) -> None:
         """Refuse what can be refused before a byte of it is read. Raises `TooLarge`, `Empty`, `NotAudio` and
-        `StorageFull`."""
+        `StorageFull`; `Busy` without the scanner."""
         self.check(declared)
         if declared.at_most == 0:
             raise Empty("The upload has no bytes.")
@@ -70,6 +83,7 @@ class Intake:
         if size > self.rules.max_size:
             raise too_large(self.rules.max_size)
         await self.store.admit(size)
+        await self.scanner.admit()
 
     def delivery(self) -> Delivery:
         """A new request; use it as an async context manager."""
@@ -80,6 +94,18 @@ class Intake:
         if received.findings.demuxer is not None:
             file = self.store.path(self.store.locator_of(received.upload.id))
             await self.inspector.inspect(file, received.findings.demuxer)
+
+    async def scan(self, received: Received, begin: Callable[[Upload], Awaitable[None]]) -> None:
+        """Have a finished file looked through for malware; if that takes place, `begin` hears it first. Raises
+        `Infected`, `TooLarge`, `Busy` and `Draining`."""
+        upload = replace(received.upload, status=Status.SCANNING)
+        chunks = self.store.read(self.store.locator_of(upload.id), 0, received.size)
+        await self.scanner.scan(chunks, partial(begin, upload))
+
+    async def give_up(self) -> None:
+        """End what uploads wait for besides their bytes."""
+        await self.scanner.stop()
+        await self.inspector.stop()
 
     async def discard(self, id: UUID) -> None:
         """Take unpublished bytes away. If that fails, the next start does it."""
@@ -145,6 +171,7 @@ class Delivery:
         size, findings = await self._examined(upload, declared, chunks)
         received = Received(upload, size, findings)
         await self._intake.inspect(received)
+        await self._intake.scan(received, self._tell)
         self._received.append(received)
 
     async def settle(self, metadata: Metadata) -> Sequence[Upload]:
@@ -157,6 +184,9 @@ class Delivery:
             uploads = await self._settlement.settle(complete)
         self._begun.clear()
         return uploads
+
+    async def _tell(self, upload: Upload) -> None:
+        self._intake.hub.begun(upload)
 
     async def _examined(self, upload: Upload, declared: Declared, chunks: AsyncIterator[bytes]) -> tuple[int, Findings]:
         store, progress = self._intake.store, Progress()

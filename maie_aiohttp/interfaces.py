@@ -19,6 +19,10 @@ HEAD = 65_536
 """Bytes on which the verdict on the type falls: a store shows these to `Observe` without gathering more."""
 
 
+Begin = Callable[[], Awaitable[None]]
+"""Hears that a scan begins."""
+
+
 class Content(Protocol):
     """The bytes of an upload that is complete but not yet accepted."""
 
@@ -157,7 +161,7 @@ class Catalog(Protocol):
 
     async def settle(self, uploads: Sequence[Upload]) -> None:
         """Record stored uploads and one outbox entry for each: all of them, or none. Those with terms have a record
-        already, which this one replaces. Raises `errors.NotFound` if such a one is not receiving any more."""
+        already, which this one replaces. Raises `errors.NotFound` if such a one was given up."""
         ...
 
     async def get(self, id: UUID) -> Upload:
@@ -189,4 +193,26 @@ class Catalog(Protocol):
 
     async def remove(self, id: UUID) -> None:
         """Forget the upload and its outbox entry. Raises `errors.NotFound`."""
+        ...
+
+
+class Scanner(Protocol):
+    """Looks through finished files for malware. Raises `errors.Busy` while it cannot."""
+
+    async def admit(self) -> None:
+        """Raise what an upload would meet, if the last one met it and it is still so."""
+        ...
+
+    async def probe(self) -> None:
+        """Raise what an upload would meet now."""
+        ...
+
+    async def scan(self, chunks: AsyncGenerator[bytes, None], begin: Begin) -> None:
+        """Look through a file, and let `begin` know before that. Raises `errors.Infected`; `errors.TooLarge` if it is
+        more than the scanner looks through; `errors.Draining` when the scanner stops; and what `chunks` and `begin`
+        raise."""
+        ...
+
+    async def stop(self) -> None:
+        """End all scans, and begin no more."""
         ...

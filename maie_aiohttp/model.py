@@ -27,7 +27,7 @@ class Status(StrEnum):
 TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
     {
         Status.RECEIVING: frozenset({Status.SCANNING, Status.STORED, Status.REJECTED, Status.EXPIRED}),
-        Status.SCANNING: frozenset({Status.STORED, Status.REJECTED}),
+        Status.SCANNING: frozenset({Status.RECEIVING, Status.STORED, Status.REJECTED, Status.EXPIRED}),
         Status.STORED: frozenset({Status.DAMAGED}),
         Status.REJECTED: frozenset(),
         Status.EXPIRED: frozenset(),
@@ -36,6 +36,10 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
 )
 """What each state may become. A form or raw upload enters the catalog as `stored`: its bytes came in one request,
 so nobody could have asked about it before. A resumable one enters as `receiving`."""
+
+
+UNDECIDED = frozenset({Status.RECEIVING, Status.SCANNING})
+"""In which a resumable upload may still be continued, settled, refused, or given up."""
 
 
 def sources(status: Status) -> frozenset[Status]:

@@ -68,6 +68,7 @@ KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.TooLarge: Kind(413, "too-large"),
     errors.Empty: Kind(422, "empty"),
     errors.NotAudio: Kind(415, "not-audio"),
+    errors.Infected: Kind(422, "infected"),
     errors.TooSlow: Kind(408, "too-slow"),
     errors.NotFound: Kind(404, "not-found"),
     errors.Gone: Kind(410, "gone"),

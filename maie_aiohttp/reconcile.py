@@ -9,6 +9,7 @@ A mark below `incoming/` says that an upload was under way. What its record and 
     stored      no          killed while deleting               published again: the deletion was not acknowledged
     receiving   no          nothing: it can go on               nothing
     receiving   yes         killed between publish and record   published bytes are taken back: it can go on
+    scanning    as above    killed before the verdict           the same, and it is receiving again
     final       any         killed while concatenating          its record is removed, then as if there was none
     ended       no          killed after it was ended           the bytes are discarded
 
@@ -31,7 +32,7 @@ from maie_aiohttp.errors import NotFound, StorageFailed
 from maie_aiohttp.events import Publish, unpublished
 from maie_aiohttp.formats import BY_NAME
 from maie_aiohttp.interfaces import Catalog, Store
-from maie_aiohttp.model import Position, Status, Upload
+from maie_aiohttp.model import UNDECIDED, Position, Status, Upload
 
 PAGE = 200
 PAUSE = 0.05
@@ -108,7 +109,7 @@ class _Trace:
     @property
     def goes_on(self) -> bool:
         """Whether its client can continue it. Of one that is made of others, no client was told."""
-        return self.record is not None and self.record.status is Status.RECEIVING and not self.record.is_final
+        return self.record is not None and self.record.status in UNDECIDED and not self.record.is_final
 
 
 async def _recover(store: Store, catalog: Catalog, left: _Trace) -> None:
@@ -119,12 +120,19 @@ async def _recover(store: Store, catalog: Catalog, left: _Trace) -> None:
         await store.discard(mark)
     elif not left.goes_on:
         await _give_up(store, catalog, left)
-    elif left.published is not None:
-        await store.retract(mark, left.published)
+    else:
+        await _take_back(store, catalog, left)
+
+
+async def _take_back(store: Store, catalog: Catalog, left: _Trace) -> None:
+    if left.published is not None:
+        await store.retract(store.locator_of(left.id), left.published)
+    if left.record is not None and left.record.status is Status.SCANNING:
+        await catalog.move(left.id, Status.RECEIVING, expires_at=left.record.expires_at)
 
 
 async def _give_up(store: Store, catalog: Catalog, left: _Trace) -> None:
-    if left.record is not None and left.record.status is Status.RECEIVING:
+    if left.record is not None and left.record.status in UNDECIDED:
         await catalog.remove(left.id)
     if left.published is not None:
         await store.quarantine(left.published)

@@ -26,6 +26,7 @@ from maie_aiohttp.interfaces import Content
 from maie_aiohttp.locks import uninterruptible
 from maie_aiohttp.model import Declared, Metadata, Status, Terms, Upload
 from maie_aiohttp.pieces import Arrival, Interruption, Piece, agreed, check_open
+from maie_aiohttp.screening import Screening
 from maie_aiohttp.settlement import Received, Settlement
 
 CONCATENATIONS = 2
@@ -43,6 +44,7 @@ class Resumption:
         self._catalog = intake.catalog
         self._locks = intake.locks
         self._examinations = Examinations(intake.store, intake.rules.formats)
+        self._screening = Screening(intake)
         self.lifetime = lifetime
         """How long an upload is kept that nobody continues."""
         self._concatenations = asyncio.Semaphore(CONCATENATIONS)
@@ -88,6 +90,7 @@ class Resumption:
             upload = agreed(await self._catalog.get(id), piece)
             if upload.stored is not None:
                 return upload
+            await self._screening.take_back(upload)
             await self._take_back(id)
             return await self._continue(upload, piece, interruption)
 
@@ -202,11 +205,12 @@ class Resumption:
     async def _settle(self, received: Received) -> Upload:
         await self._intake.inspect(received)
         settlement = Settlement(self._store, self._catalog, self._intake.hub)
-        try:
-            (upload,) = await settlement.settle([received])
-        finally:
-            if not settlement.decided:
-                self._undecided.add(received.upload.id)
+        async with self._screening.passed(received):
+            try:
+                (upload,) = await settlement.settle([received])
+            finally:
+                if not settlement.decided:
+                    self._undecided.add(received.upload.id)
         return upload
 
     async def _take_back(self, id: UUID) -> None:

@@ -34,7 +34,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from maie_aiohttp.addresses import origin, web_address
+from maie_aiohttp.addresses import origin, socket_address, web_address
 from maie_aiohttp.units import GIB, KIB, MIB, SIZES, Duration, Ratio, Size, within
 
 if TYPE_CHECKING:
@@ -86,6 +86,12 @@ def _public_url(url: str) -> str:
 def _origin(text: str) -> str:
     if text != "*" and origin(text) != text:
         raise ValueError('give an origin as browsers send it, such as "https://app.example.org", or "*"')
+    return text
+
+
+def _socket(text: str) -> str:
+    if socket_address(text) is None:
+        raise ValueError('give the address of a socket, such as "unix:/run/clamav/clamd.ctl" or "tcp://clamav:3310"')
     return text
 
 
@@ -195,6 +201,14 @@ class Inspector(_Group):
     memory: Size = Field(default=512 * MIB, gt=0)
 
 
+class Scan(_Group):
+    """Who looks for malware in a finished file. Without `clamd`, nobody."""
+
+    clamd: Annotated[str, AfterValidator(_socket)] | None = None
+    timeout: Duration = Field(default=120.0, gt=0)
+    connections: Count = Field(default=4, gt=0)
+
+
 class Log(_Group):
     """What is logged, and how."""
 
@@ -215,6 +229,7 @@ class Settings(BaseSettings):
     catalog: Catalog = Catalog()
     audio: Audio = Audio()
     inspector: Inspector = Inspector()
+    scan: Scan = Scan()
     log: Log = Log()
 
     def __init__(self, *sources: PydanticBaseSettingsSource, **groups: Any) -> None:

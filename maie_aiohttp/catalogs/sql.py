@@ -15,7 +15,7 @@ from maie_aiohttp.catalogs.rows import outbox_row, to_microseconds, to_upload, u
 from maie_aiohttp.catalogs.schema import outbox, uploads
 from maie_aiohttp.catalogs.upgrade import upgrade, version
 from maie_aiohttp.errors import IntakeError, NotFound
-from maie_aiohttp.model import Position, Status, Upload, sources
+from maie_aiohttp.model import UNDECIDED, Position, Status, Upload, sources
 
 
 def sqlite_url(file: Path) -> str:
@@ -115,7 +115,7 @@ def _advance(transaction: Transaction, upload: Upload) -> None:
 def _settle(transaction: Transaction, settled: Sequence[Upload]) -> None:
     for upload in settled:
         if upload.terms is not None:
-            replaced = transaction.execute(delete(uploads).where(*_receiving(upload)))
+            replaced = transaction.execute(delete(uploads).where(*_undecided(upload)))
             if replaced.rowcount == 0:
                 raise NotFound("The upload was given up meanwhile.")
     transaction.insert(uploads, [upload_row(upload) for upload in settled])
@@ -124,6 +124,10 @@ def _settle(transaction: Transaction, settled: Sequence[Upload]) -> None:
 
 def _receiving(upload: Upload) -> tuple[ColumnElement[bool], ...]:
     return uploads.c.id == upload.id, uploads.c.status == Status.RECEIVING.value
+
+
+def _undecided(upload: Upload) -> tuple[ColumnElement[bool], ...]:
+    return uploads.c.id == upload.id, uploads.c.status.in_([status.value for status in UNDECIDED])
 
 
 def _move(transaction: Transaction, id: UUID, status: Status, reason: str | None, expires_at: datetime | None) -> None:

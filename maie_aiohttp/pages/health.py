@@ -16,11 +16,12 @@ async def health(_request: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """`GET /ready`: how many uploads are on their way, and with how many bytes; 503 while any would be refused:
-    stopping, disk full or failing, no catalog."""
+    stopping, disk full or failing, no catalog, no scanner."""
     try:
         request.app[DRAIN].check()
         await request.app[STORE].probe()
         await request.app[CATALOG].probe()
+        await request.app[INTAKE].scanner.probe()
     except IntakeError as error:
         return problem(request, Kind(503, KINDS[type(error)].slug), str(error))
     receiving = request.app[INTAKE].receiving.values()

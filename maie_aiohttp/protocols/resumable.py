@@ -10,7 +10,16 @@ from functools import wraps
 from aiohttp import web
 
 from maie_aiohttp.appkeys import INTAKE, LIMITS, RESUMPTION
-from maie_aiohttp.errors import ChecksumMismatch, DigestMismatch, Empty, IntakeError, Malformed, NotAudio, TooLarge
+from maie_aiohttp.errors import (
+    ChecksumMismatch,
+    DigestMismatch,
+    Empty,
+    Infected,
+    IntakeError,
+    Malformed,
+    NotAudio,
+    TooLarge,
+)
 from maie_aiohttp.headers import declared_digests, offset_fields, upload_limit
 from maie_aiohttp.locations import identifier, location, root
 from maie_aiohttp.model import Declared, Upload
@@ -26,7 +35,7 @@ Handler = Callable[[web.Request, Body], Awaitable[web.Response]]
 
 PARTIAL_UPLOAD = "application/partial-upload"
 
-VERDICTS = (TooLarge, Empty, NotAudio, DigestMismatch)
+VERDICTS = (TooLarge, Empty, NotAudio, Infected, DigestMismatch)
 
 
 def _attributed(handler: Handler) -> Handler:
