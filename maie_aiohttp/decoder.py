@@ -1,9 +1,9 @@
 """The program in which strangers' files meet FFmpeg: `inspector` starts it, nothing imports it.
 
-Each line on standard input is one question, a JSON array of a path and the name of FFmpeg's demuxer; each is
-answered by one line on standard output, a word:
+Each line on standard input is one question, a JSON array of a number, a path and the name of FFmpeg's demuxer; each
+is answered by one line on standard output, the number and a word. Before the first stands the word `ready`, once the
+libraries are loaded and the limits set. The others:
 
-    ready         once, after the start: the libraries are loaded, the limits set
     audio         an audio frame was decoded, and there is no video
     video         there is a video stream (cover art is none)
     undecodable   no audio frame within the limits below
@@ -124,8 +124,8 @@ def serve(questions: Iterable[str], answers: TextIO, seconds: float) -> None:
     print("ready", file=answers, flush=True)
     for question in questions:
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        path, demuxer = json.loads(question)
-        print(judge(path, demuxer), file=answers, flush=True)
+        number, path, demuxer = json.loads(question)
+        print(number, judge(path, demuxer), file=answers, flush=True)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -32,7 +32,7 @@ ENVIRONMENT = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH
 
 START_LIMIT = 30.0  # seconds until a child is ready; an idle machine needs 0.2
 WAIT_LIMIT = 60.0  # seconds until a child is free; a thousand files at once take 2 to 10
-ANSWER_LIMIT = 64  # bytes; the longest word has 11
+ANSWER_LIMIT = 64  # bytes; the longest word has 11, and a number stands before it
 
 REFUSALS = {
     "video": "The file holds video.",
@@ -176,6 +176,7 @@ class _Child:
         self._questions = cast("StreamWriter", process.stdin)  # never None: pipes were asked for
         self._answers = cast("StreamReader", process.stdout)
         self._ready = False
+        self._asked = 0
 
     @classmethod
     async def start(cls, command: Sequence[str]) -> Self:
@@ -198,21 +199,22 @@ class _Child:
 
     async def ready(self) -> None:
         """Return when the process waits for questions. Raises _DiedError if it never will."""
-        if not self._ready and await self._word() != "ready":
+        if not self._ready and await self._line() != "ready":
             raise _DiedError
         self._ready = True
 
     async def ask(self, path: Path, demuxer: str) -> str:
-        """The decoder's word for a file. Raises _DiedError if there is none."""
-        self._questions.write(json.dumps([str(path), demuxer]).encode("ascii") + b"\n")
+        """The decoder's word for a file. Raises _DiedError if there is none, or an answer to something else."""
+        self._asked += 1
+        self._questions.write(json.dumps([self._asked, str(path), demuxer]).encode("ascii") + b"\n")
         with suppress(ConnectionError):  # the missing answer tells as much
             await self._questions.drain()
-        word = await self._word()
-        if word not in WORDS:
+        number, _, word = (await self._line()).partition(" ")
+        if number != str(self._asked) or word not in WORDS:
             raise _DiedError
         return word
 
-    async def _word(self) -> str:
+    async def _line(self) -> str:
         try:
             return (await self._answers.readuntil(b"\n")).decode("ascii").rstrip()
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, UnicodeDecodeError):

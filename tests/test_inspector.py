@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ from maie_aiohttp.errors import Busy, Draining, NotAudio
 from maie_aiohttp.formats import FORMATS
 from maie_aiohttp.inspector import Inspector
 from tests import audio
+from tests.conftest import configure, files, serving
+from tests.layers import no_descriptors
 
 MIB = 2**20
 DEMUXERS = {row.name: row.demuxer for row in FORMATS}
@@ -150,8 +153,8 @@ def test_decoder_gives_up_searching_a_large_file(tmp_path: Path, monkeypatch: py
 
 def test_decoder_answers_line_by_line(wav: Path) -> None:
     answers = io.StringIO()
-    decoder.serve([f'["{wav}", "wav"]\n', '["/nowhere", "wav"]\n'], answers, 60)
-    assert answers.getvalue().split() == ["ready", "audio", "unreadable"]
+    decoder.serve([f'[1, "{wav}", "wav"]\n', '[7, "/nowhere", "wav"]\n'], answers, 60)
+    assert answers.getvalue().splitlines() == ["ready", "1 audio", "7 unreadable"]
 
 
 async def test_accepts_audio_and_refuses_the_rest_with_a_sentence(single: Inspector, tmp_path: Path) -> None:
@@ -204,11 +207,15 @@ async def test_a_child_that_died_idle_is_replaced_unseen(single: Inspector, wav:
     assert pids(single) != [pid]
 
 
-async def test_a_crash_is_tried_again_on_a_fresh_child(single: Inspector, fifo: Path, wav: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL], ids=lambda number: number.name)
+async def test_a_crash_is_tried_again_on_a_fresh_child(
+    number: signal.Signals, single: Inspector, fifo: Path, wav: Path
+) -> None:
+    """SIGKILL is also how the system ends it for want of memory."""
     inspection = asyncio.create_task(single.inspect(fifo, "wav"))
     with holding(await opened(fifo)):
         await asyncio.to_thread(wav.rename, fifo)
-        os.kill(pids(single)[0], signal.SIGSEGV)
+        os.kill(pids(single)[0], number)
         await inspection
 
 
@@ -327,7 +334,156 @@ async def test_only_words_of_the_protocol_are_believed(
     await impostors.stop()
 
 
+OBEYING = """
+import json, os, signal, sys, time
+print("ready", flush=True)
+for line in sys.stdin:
+    number, path, _ = json.loads(line)
+    exec(open(path).read())
+    sys.stdout.flush()
+"""
+"""A child that does what a file tells it to: what FFmpeg may be brought to, in the worst case."""
+
+DEEDS = {
+    "audio": "print(number, 'audio')",
+    "undecodable": "print(number, 'undecodable')",
+    "two answers": "print(number, 'audio'); print(number, 'audio')",
+    "crash": "os.kill(os.getpid(), signal.SIGSEGV)",
+    "end": "sys.exit(0)",
+    "nonsense": "print(number, 'excellent')",
+    "no number": "print('audio')",
+    "another's number": "print(number + 1, 'audio')",
+    "flood": "print('audio' * 100_000)",
+    "flood without a line": "sys.stdout.write('a' * 100_000)",
+    "not text": "sys.stdout.buffer.write(bytes([255, 10]))",
+    "a number that is none": "print('x', 'audio')",
+    "nothing": "time.sleep(60)",
+    "closed": "os.close(1); time.sleep(60)",
+}
+REFUSING = DEEDS.keys() - {"audio", "two answers", "nothing"}
+
+
+@pytest.fixture
+async def obeying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inspector]:
+    """An inspector with two such children, and a file for each deed."""
+    program = tmp_path / "program.py"
+    program.write_text(OBEYING, encoding="ascii")
+    for deed, statement in DEEDS.items():
+        (tmp_path / deed).write_text(statement, encoding="ascii")
+    monkeypatch.setattr(inspector, "PROGRAM", program)
+    obeying = pool(workers=2, timeout=2)
+    yield obeying
+    await obeying.stop()
+
+
+@pytest.mark.parametrize("deed", sorted(REFUSING))
+async def test_each_deed_costs_one_file_its_verdict(deed: str, obeying: Inspector, tmp_path: Path) -> None:
+    asked = [tmp_path / deed, tmp_path / "audio", tmp_path / deed, tmp_path / "undecodable", tmp_path / "audio"]
+    verdicts = await asyncio.gather(*(obeying.inspect(path, "wav") for path in asked), return_exceptions=True)
+    assert [verdict is None for verdict in verdicts] == [False, True, False, False, True]
+    assert {type(verdict) for verdict in verdicts} == {NotAudio, type(None)}
+
+
+async def test_an_answer_too_many_is_not_the_next_files(obeying: Inspector, tmp_path: Path) -> None:
+    for _ in range(4):
+        await obeying.inspect(tmp_path / "two answers", "wav")
+        for _ in range(2):  # one for each child
+            with pytest.raises(NotAudio):
+                await obeying.inspect(tmp_path / "undecodable", "wav")
+
+
+async def test_whoever_says_nothing_is_no_verdict(obeying: Inspector, tmp_path: Path) -> None:
+    asked = [tmp_path / "nothing", tmp_path / "audio", tmp_path / "nothing", tmp_path / "audio"]
+    verdicts = await asyncio.gather(*(obeying.inspect(path, "wav") for path in asked), return_exceptions=True)
+    assert [type(verdict) for verdict in verdicts] == [Busy, type(None), Busy, type(None)]
+
+
+async def test_no_descriptor_for_a_child_is_the_servers_trouble(obeying: Inspector, tmp_path: Path) -> None:
+    with no_descriptors(), pytest.raises(Busy):
+        await obeying.inspect(tmp_path / "audio", "wav")
+    await obeying.inspect(tmp_path / "audio", "wav")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+async def test_nothing_is_left_of_a_hundred_hostile_files(obeying: Inspector, tmp_path: Path) -> None:
+    await asyncio.gather(*(obeying.inspect(tmp_path / "audio", "wav") for _ in range(4)))
+    before = leftovers()
+    for _ in range(10):
+        deeds = ["audio", *sorted(REFUSING), "audio"]
+        asked = (obeying.inspect(tmp_path / deed, "wav") for deed in deeds)
+        verdicts = await asyncio.gather(*asked, return_exceptions=True)
+        assert [deed for deed, verdict in zip(deeds, verdicts, strict=True) if verdict is None] == ["audio", "audio"]
+    await asyncio.gather(*(obeying.inspect(tmp_path / "audio", "wav") for _ in range(4)))
+    while obeying._burials:  # noqa: ASYNC110 - those of the last children
+        await asyncio.sleep(0.01)
+    assert leftovers() == before
+
+
+def leftovers() -> tuple[int, int, int]:
+    """Open files, child processes (zombies included), tasks."""
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text(encoding="ascii").split()
+    return len(list(Path("/proc/self/fd").iterdir())), len(children), len(asyncio.all_tasks())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+async def test_nothing_is_left_of_a_thousand_files_whose_children_are_killed_now_and_then(
+    tmp_path: Path, wav: Path
+) -> None:
+    (tmp_path / "junk").write_bytes(b"junk" * 1000)
+    inspector = pool(workers=2)
+    await inspector.start()
+    await asyncio.gather(*(inspector.inspect(wav, "wav") for _ in range(4)))
+    before = leftovers()
+    for _ in range(10):
+        files = [wav, tmp_path / "junk"] * 50
+        running = [asyncio.create_task(inspector.inspect(file, "wav")) for file in files]
+        await running[20]
+        os.kill(pids(inspector)[0], signal.SIGKILL)
+        verdicts = await asyncio.gather(*running, return_exceptions=True)
+        assert [type(verdict) for verdict in verdicts] == [type(None), NotAudio] * 50
+    while len(pids(inspector)) < 2:
+        await asyncio.gather(*(inspector.inspect(wav, "wav") for _ in range(4)))
+    while inspector._burials:  # noqa: ASYNC110 - those of the last children
+        await asyncio.sleep(0.01)
+    assert leftovers() == before
+    await inspector.stop()
+
+
 # The cage.
+
+
+def hungry_mp4(samples: int) -> bytes:
+    """A recording of a kilobyte whose index speaks of many samples of one byte each: FFmpeg makes a table of 24 bytes
+    for each of them."""
+    content = bytearray(audio.sample("m4a").content)
+    for box, offset, number in ((b"stsz", 8, 1), (b"stsz", 12, samples), (b"stsc", 16, samples)):
+        start = content.index(box) + offset
+        content[start : start + 4] = number.to_bytes(4, "big")
+    return bytes(content)
+
+
+@pytest.mark.parametrize("samples", [1 << 20, 1 << 23, 1 << 24, 1 << 28, (1 << 32) - 1])
+async def test_a_small_file_that_asks_for_gigabytes_is_refused(samples: int, single: Inspector, tmp_path: Path) -> None:
+    (tmp_path / "hungry").write_bytes(hungry_mp4(samples))
+    (tmp_path / "m4a").write_bytes(audio.sample("m4a").content)
+    with pytest.raises(NotAudio):
+        await single.inspect(tmp_path / "hungry", "mov")
+    await single.inspect(tmp_path / "m4a", "mov")
+
+
+async def test_a_hostile_upload_costs_no_other_its_answer(folder: Path) -> None:
+    hostile = flac_with_picture(15 * MIB), hungry_mp4(1 << 28)
+    mp3, wav = audio.sample("mp3").content, audio.sample("wav").content
+    async with serving(configure(folder, inspector={"memory": "4 MiB"})) as client:
+
+        async def upload(content: bytes) -> int:
+            async with client.post("/v1/uploads", data=io.BytesIO(content)) as answer:
+                return answer.status
+
+        sent = [mp3, *hostile, wav, mp3] * 3
+        statuses = await asyncio.gather(*map(upload, sent))
+    assert statuses == [415 if content in hostile else 201 for content in sent]
+    assert len(files(folder)) == statuses.count(201)
 
 
 async def test_a_file_that_takes_too_much_memory_is_refused(tmp_path: Path, wav: Path) -> None:
@@ -365,7 +521,7 @@ def asked_by_hand(path: Path, seconds: float) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(inspector.PROGRAM), str(256 * MIB), str(seconds)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={})
     assert process.stdin is not None
-    process.stdin.write(f'["{path}", "wav"]\n'.encode())
+    process.stdin.write(f'[1, "{path}", "wav"]\n'.encode())
     process.stdin.flush()
     return process
 
@@ -373,7 +529,7 @@ def asked_by_hand(path: Path, seconds: float) -> subprocess.Popen[bytes]:
 def test_a_child_ends_with_its_parent(wav: Path) -> None:
     with asked_by_hand(wav, 60) as process:
         answers, _ = process.communicate()  # closes standard input, as a parent's death does
-    assert answers == b"ready\naudio\n"
+    assert answers == b"ready\n1 audio\n"
     assert process.returncode == 0
 
 

@@ -292,12 +292,27 @@ async def test_without_a_scanner_nothing_is_taken_and_the_server_is_not_ready(fo
 
 
 async def test_who_is_refused_for_want_of_a_scanner_is_told_when_to_come_back(folder: Path, client: Client) -> None:
-    for _ in range(2):  # the second, before its bytes are read
+    for _ in range(2):
         async with client.post(COLLECTION, data=WAV, headers={"Content-Type": "audio/wav"}) as answer:
             assert answer.status == 503
             assert int(answer.headers["Retry-After"]) > 0
             assert (await answer.json())["type"] == "urn:maie:problem:busy"
         assert clean_up(folder)
+
+
+async def test_after_one_failure_no_other_client_sends_its_bytes_in_vain(client: Client) -> None:
+    assert (await raw(client, "", WAV))[0] == 503
+    sent: list[int] = []
+
+    async def bytes_of_a_recording() -> AsyncIterator[bytes]:
+        sent.append(len(WAV))
+        yield WAV
+
+    async with client.post(COLLECTION, data=bytes_of_a_recording(), expect100=True) as answer:
+        assert answer.status == 503
+    async with client.post(COLLECTION, headers={**TUS, "Upload-Length": str(len(WAV))}) as answer:
+        assert answer.status == 503
+    assert sent == []
 
 
 FAILURES = {
