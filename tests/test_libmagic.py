@@ -45,11 +45,14 @@ def run(program: str, **environment: str) -> str:
         (headers.wav()[:65_536], "audio/x-wav"),
         (headers.flac(), "audio/flac"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0", "image/png"),
+        (b"\x7fELF\2\1\1" + bytes(9) + b"\2\0\x3e\0\1\0\0\0" + bytes(200), "application/x-executable"),
         (b"plain text, nothing else\n", NO_OPINION),
+        (b'{"json": [1, 2, 3]}\n', NO_OPINION),
+        (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(16) + bytes.fromhex("3e000300feff0900") + bytes(2000), NO_OPINION),
         (bytes(65_536), NO_OPINION),
         (headers.id3(b"") * 6000, NO_OPINION),
     ],
-    ids=["wav", "flac", "png", "text", "zeros", "tags in tags"],
+    ids=["wav", "flac", "png", "elf", "text", "json", "ole", "zeros", "tags in tags"],
 )
 def test_answers(head: bytes, expected: str) -> None:
     assert libmagic.media_type(head) == expected
