@@ -161,6 +161,7 @@ class Shelf:
                 yield id, f"{folder}/{name}"
 
     def _list(self, folder: str) -> list[str]:
+        """The names in a folder, by a descriptor of its own: two threads with one would share the place in the list."""
         descriptor = open_folder(folder, self._root)
         try:
             return os.listdir(descriptor)

@@ -221,6 +221,14 @@ def test_what_a_short_write_left_is_written_too(root: Path) -> None:
     assert (root / MARK).stat().st_size == 700_000
 
 
+async def test_listings_of_one_folder_at_once_are_all_complete(disk: DiskStore, root: Path) -> None:
+    ids = [UUID(int=number) for number in range(3000)]
+    for id in ids:
+        (root / f"audio/00/{id}.wav").touch()
+    listed = await asyncio.gather(*(disk.published(ids) for _ in range(20)))
+    assert {len(one) for one in listed} == {len(ids)}
+
+
 def descriptors() -> list[Path]:
     """What this process has open."""
     return sorted(Path("/proc/self/fd").iterdir())
