@@ -29,11 +29,13 @@ from maie_aiohttp.problems import http_answer
 from maie_aiohttp.reconcile import audit, recover
 from maie_aiohttp.resumption import Resumption
 from maie_aiohttp.scanner import ClamdScanner, NoScanner
+from maie_aiohttp.scrub import Bookmark, Scrub
 from maie_aiohttp.settings import ConfigurationError, Scan, Settings
 from maie_aiohttp.stores.blocks import BlockBudget
 from maie_aiohttp.stores.disk import DiskStore
 from maie_aiohttp.stores.folder import DataFolder
 from maie_aiohttp.stores.space import Reserve
+from maie_aiohttp.throttle import Throttle
 
 log = structlog.get_logger()
 
@@ -62,7 +64,7 @@ def build(settings: Settings) -> web.Application:
             app[INTAKE], app[STORE], app[CATALOG] = intake, intake.store, intake.catalog
             app[RESUMPTION] = Resumption(intake, timedelta(seconds=settings.resumable.lifetime))
             async with (
-                _beside(audit(intake.store, intake.catalog, intake.hub.publish)),
+                _beside(_keep_looking(intake, settings)),
                 _beside(_keep_sweeping(intake, settings.resumable.sweep_interval)),
             ):
                 yield
@@ -98,9 +100,9 @@ async def sweep(settings: Settings, rules: Rules) -> int:
 
 
 async def _assemble(stack: AsyncExitStack, folder: DataFolder, settings: Settings, rules: Rules) -> Intake:
-    store = _store(settings, folder)
+    store = disk_store(settings, folder)
     stack.callback(store.close)
-    catalog = await SqlCatalog.open(settings.catalog.url or sqlite_url(folder.root / "catalog.sqlite"))
+    catalog = await SqlCatalog.open(catalog_url(settings, folder))
     stack.push_async_callback(catalog.close)
     locks = Locks(folder.locks_file)
     stack.callback(locks.close)
@@ -114,7 +116,13 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _store(settings: Settings, folder: DataFolder) -> DiskStore:
+def catalog_url(settings: Settings, folder: DataFolder) -> str:
+    """Where the uploads are recorded."""
+    return settings.catalog.url or sqlite_url(folder.root / "catalog.sqlite")
+
+
+def disk_store(settings: Settings, folder: DataFolder) -> DiskStore:
+    """The store in a folder that is open."""
     storage = settings.storage
     return DiskStore(
         folder,
@@ -134,6 +142,18 @@ def _scanner(configured: Scan) -> Scanner:
     if address is None:
         return NoScanner()
     return ClamdScanner(Clamd(address), connections=configured.connections, timeout=configured.timeout)
+
+
+async def _keep_looking(intake: Intake, settings: Settings) -> None:
+    """Compare disk and catalog: sizes and names at once, then, if it is wanted, every byte."""
+    store, catalog, publish = intake.store, intake.catalog, intake.hub.publish
+    if settings.scrub.rate == 0:
+        await audit(store, catalog, publish)
+        return
+    throttle = Throttle(settings.scrub.rate)
+    await audit(store, catalog, publish, pace=throttle.spend)
+    bookmark = Bookmark(settings.storage.folder / "scrub")
+    await Scrub(store, catalog, publish, throttle, bookmark).keep_on(timedelta(seconds=settings.scrub.interval))
 
 
 async def _keep_sweeping(intake: Intake, interval: float) -> NoReturn:

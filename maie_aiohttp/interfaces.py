@@ -113,7 +113,7 @@ class Store(Protocol):
         ...
 
     async def size(self, locator: str) -> int | None:
-        """How many bytes are there; None if there is nothing."""
+        """How many bytes are there; None if there is nothing, or nothing that could be read."""
         ...
 
     def path(self, locator: str) -> Path:
@@ -136,7 +136,7 @@ class Store(Protocol):
         """Every published upload that is older than a grace period, in batches."""
         ...
 
-    async def quarantine(self, published: str) -> None:
+    async def quarantine(self, locator: str) -> None:
         """Put aside bytes that no record speaks of; they are kept for a person to look at."""
         ...
 
@@ -149,6 +149,11 @@ class Catalog(Protocol):
 
     async def probe(self) -> None:
         """Raise what a record would meet now, if it would fail: after a failure, by trying to write."""
+        ...
+
+    async def verify(self) -> None:
+        """Look at all of it. Raises `errors.StorageFailed` where it contradicts itself; `probe` does so from then
+        on."""
         ...
 
     async def create(self, upload: Upload) -> None:

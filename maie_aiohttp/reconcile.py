@@ -23,16 +23,16 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from uuid import UUID
 
 import structlog
 
-from maie_aiohttp.errors import NotFound, StorageFailed
+from maie_aiohttp.errors import Damaged, NotFound, StorageFailed
 from maie_aiohttp.events import Publish, unpublished
 from maie_aiohttp.formats import BY_NAME
 from maie_aiohttp.interfaces import Catalog, Store
-from maie_aiohttp.model import UNDECIDED, Position, Status, Upload
+from maie_aiohttp.model import UNDECIDED, Position, Status, Stored, Upload
+from maie_aiohttp.throttle import Pace, unhurried
 
 PAGE = 200
 PAUSE = 0.05
@@ -42,12 +42,19 @@ PAUSE_AFTER_FAILURE = 30.0
 HANDFUL = 10
 """Files that may lack a record although none has one."""
 
+Differs = Callable[[Store, Stored], Awaitable[bool]]
+"""Whether a file is not what its record says."""
+
 log = structlog.get_logger()
 
 
 async def recover(store: Store, catalog: Catalog) -> None:
     """Clear up after a crash, before the first request; costs as much as was under way then. Safe to repeat."""
-    unfinished = await store.unfinished()
+    await clear_up(store, catalog, await store.unfinished())
+
+
+async def clear_up(store: Store, catalog: Catalog, unfinished: Sequence[UUID]) -> None:
+    """Clear up what a crash left of these uploads. Nobody may be at work on them."""
     published = await store.published(unfinished)
     for start in range(0, len(unfinished), PAGE):
         ids = unfinished[start : start + PAGE]
@@ -59,20 +66,47 @@ async def recover(store: Store, catalog: Catalog) -> None:
                 log.exception("unfinished upload left alone", upload=str(id))
 
 
-async def audit(store: Store, catalog: Catalog, publish: Publish = unpublished) -> None:
-    """Compare every record with its file, and every file with its record. What fails is logged, and left out."""
-    await _audit_records(store, catalog, Status.STORED, partial(confirm_damage, publish=publish))
-    await _audit_records(store, catalog, Status.DAMAGED, partial(confirm_repair, publish=publish))
+async def anywhere(_: Position) -> None:
+    """Nobody wants to go on from there."""
+
+
+async def audit(store: Store, catalog: Catalog, publish: Publish = unpublished, *, pace: Pace = unhurried) -> None:
+    """Compare every record with its file, by size, and every file with its record. What fails is logged, and left
+    out."""
+    await compare(catalog, Status.STORED, lambda upload: confirm_damage(store, catalog, upload, publish))
+    await compare(catalog, Status.DAMAGED, lambda upload: confirm_repair(store, catalog, upload, publish, pace=pace))
     await _audit_files(store, catalog)
 
 
-async def confirm_damage(store: Store, catalog: Catalog, upload: Upload, publish: Publish = unpublished) -> bool:
-    """Whether the recording is damaged; its record then says so from now on.
+async def compare(
+    catalog: Catalog,
+    status: Status,
+    confirm: Callable[[Upload], Awaitable[object]],
+    *,
+    after: Position | None = None,
+    reached: Callable[[Position], Awaitable[None]] = anywhere,
+) -> None:
+    """Have every upload in `status` behind `after` looked at, newest first; `reached` hears how far that is. What fails
+    is logged, and left out."""
+    while page := await _next_page(catalog, status, after):
+        for upload in page:
+            async with _outliving("record not compared with its file"):
+                await confirm(upload)
+            after = Position(upload.created_at, upload.id)
+            await reached(after)
+        await asyncio.sleep(PAUSE)
+
+
+async def confirm_damage(
+    store: Store, catalog: Catalog, upload: Upload, publish: Publish = unpublished, *, differs: Differs | None = None
+) -> bool:
+    """Whether the recording is damaged, by its size unless there is another way to tell; its record then says so from
+    now on.
 
     A file that is missing is no damage while it is deleted. A deletion may also end, or be undone, between two
     questions here, so both are asked again before anything is written.
     """
-    if not await _looks_damaged(store, upload):
+    if not await is_damaged(store, upload, differs or differs_in_size):
         return False
     try:
         current = await catalog.get(upload.id)
@@ -80,7 +114,7 @@ async def confirm_damage(store: Store, catalog: Catalog, upload: Upload, publish
         return False
     if current.status is not Status.STORED:
         return current.status is Status.DAMAGED
-    if not await _looks_damaged(store, current):
+    if not await is_damaged(store, current, differs or differs_in_size):
         return False
     await catalog.move(current.id, Status.DAMAGED)
     publish(replace(current, status=Status.DAMAGED))
@@ -88,14 +122,58 @@ async def confirm_damage(store: Store, catalog: Catalog, upload: Upload, publish
     return True
 
 
-async def confirm_repair(store: Store, catalog: Catalog, upload: Upload, publish: Publish = unpublished) -> bool:
+async def confirm_repair(
+    store: Store, catalog: Catalog, upload: Upload, publish: Publish = unpublished, *, pace: Pace = unhurried
+) -> bool:
     """Whether the file of a damaged recording is back, byte for byte; its record then says so from now on."""
-    if not await _is_whole(store, upload):
+    if upload.stored is None or await differs_in_content(store, upload.stored, pace):
         return False
     await catalog.move(upload.id, Status.STORED)
     publish(replace(upload, status=Status.STORED))
     log.warning("damaged upload is whole again", upload=str(upload.id))
     return True
+
+
+async def is_damaged(store: Store, upload: Upload, differs: Differs) -> bool:
+    """Whether the file is not what the record says; if it is below `incoming/`, it is just being deleted."""
+    if upload.stored is None or not await differs(store, upload.stored):
+        return False
+    return await store.size(store.locator_of(upload.id)) is None
+
+
+async def differs_in_size(store: Store, stored: Stored) -> bool:
+    """Whether the file is not as long as it was, or is not there."""
+    return await store.size(stored.locator) != stored.size
+
+
+async def differs_in_content(store: Store, stored: Stored, pace: Pace = unhurried) -> bool:
+    """Whether the file is not, byte for byte, what was accepted, or cannot be read."""
+    try:
+        return (
+            await differs_in_size(store, stored)
+            or await sha256(store, stored.locator, stored.size, pace) != stored.sha256
+        )
+    except (Damaged, StorageFailed):
+        return True
+
+
+async def is_unreadable(store: Store, stored: Stored, place: int) -> bool:
+    """Whether the file has no byte at `place`, or does not give it out."""
+    try:
+        async with aclosing(store.read(stored.locator, place, place + 1)) as pieces:
+            return not [piece async for piece in pieces]
+    except (Damaged, StorageFailed):
+        return True
+
+
+async def sha256(store: Store, locator: str, size: int, pace: Pace = unhurried) -> str:
+    """Of the first `size` bytes, hexadecimal. Raises `Damaged` if there are fewer, and `StorageFailed`."""
+    digest = hashlib.sha256()
+    async with aclosing(store.read(locator, 0, size)) as pieces:
+        async for piece in pieces:
+            await asyncio.to_thread(digest.update, piece)
+            await pace(len(piece))
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,43 +218,11 @@ async def _give_up(store: Store, catalog: Catalog, left: _Trace) -> None:
     log.warning("unfinished upload discarded", upload=str(left.id), orphan=left.published is not None)
 
 
-async def _audit_records(
-    store: Store, catalog: Catalog, status: Status, confirm: Callable[[Store, Catalog, Upload], Awaitable[bool]]
-) -> None:
-    after: Position | None = None
-    while page := await _next_page(catalog, status, after):
-        async with _outliving("records not compared with their files"):
-            for upload in page:
-                await confirm(store, catalog, upload)
-            await asyncio.sleep(PAUSE)
-        after = Position(page[-1].created_at, page[-1].id)
-
-
 async def _next_page(catalog: Catalog, status: Status, after: Position | None) -> Sequence[Upload]:
     """The uploads in `status` behind `after`; asked for until the catalog answers, as only it knows what is next."""
     while True:
         async with _outliving("records not listed"):
             return await catalog.list(PAGE, status=status, after=after)
-
-
-async def _looks_damaged(store: Store, upload: Upload) -> bool:
-    """Whether the file is not what the record says; if it is below `incoming/`, it is just being deleted."""
-    stored = upload.stored
-    if stored is None or await store.size(stored.locator) == stored.size:
-        return False
-    return await store.size(store.locator_of(upload.id)) is None
-
-
-async def _is_whole(store: Store, upload: Upload) -> bool:
-    """Whether the file is, byte for byte, what the record says."""
-    stored = upload.stored
-    if stored is None or await store.size(stored.locator) != stored.size:
-        return False
-    digest = hashlib.sha256()
-    async with aclosing(store.read(stored.locator, 0, stored.size)) as pieces:
-        async for piece in pieces:
-            await asyncio.to_thread(digest.update, piece)
-    return digest.hexdigest() == stored.sha256
 
 
 async def _audit_files(store: Store, catalog: Catalog) -> None:

@@ -181,6 +181,13 @@ class Storage(_Group):
         return self
 
 
+class Scrub(_Group):
+    """Reading what is stored again, in search of damage. A `rate` of 0 reads nothing."""
+
+    rate: Size = 10 * MIB
+    interval: Duration = Field(default=604_800.0, gt=0)
+
+
 class Catalog(_Group):
     """Where the uploads are recorded. No `url` stands for an SQLite file in `storage.folder`."""
 
@@ -226,6 +233,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     resumable: Resumable = Resumable()
     storage: Storage = Storage()
+    scrub: Scrub = Scrub()
     catalog: Catalog = Catalog()
     audio: Audio = Audio()
     inspector: Inspector = Inspector()

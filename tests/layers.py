@@ -184,3 +184,14 @@ async def pragma(catalog: SqlCatalog, setting: str) -> None:
         transaction.execute(text(f"PRAGMA {setting}"))
 
     await catalog._database.write(change)
+
+
+def flip(file: Path, place: int) -> None:
+    """Change one bit of a stored file."""
+    file.chmod(0o600)
+    with file.open("r+b") as opened:
+        opened.seek(place)
+        (byte,) = opened.read(1)
+        opened.seek(place)
+        opened.write(bytes([byte ^ 1]))
+    file.chmod(0o440)

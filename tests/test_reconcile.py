@@ -416,7 +416,7 @@ async def test_a_page_that_cannot_be_compared_is_said_and_costs_no_other(
     with capture_logs() as logs:
         await audit(layers.store, layers.catalog)
     assert [entry["event"] for entry in logs] == [
-        "records not compared with their files",
+        "record not compared with its file",
         "stored upload is damaged",
         "folder not listed",
         "folder not listed",

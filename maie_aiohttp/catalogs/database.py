@@ -17,7 +17,6 @@ from sqlalchemy import (
     CursorResult,
     Executable,
     RowMapping,
-    Select,
     Table,
     create_engine,
     event,
@@ -30,6 +29,8 @@ from maie_aiohttp.errors import Busy, IntakeError, StorageFailed, StorageFull
 
 READERS = 4
 """Reads at a time; further ones wait."""
+
+DAMAGED = "The catalog file is damaged."
 
 _TROUBLE = (StorageFull, StorageFailed, Busy)
 """What the next write may meet as well."""
@@ -100,7 +101,7 @@ class Database:
         stopped, and must not come after what others do next. Raises what `change` raises."""
         await self._changes.submit(change)
 
-    async def read(self, query: Select[Any]) -> Sequence[RowMapping]:
+    async def read(self, query: Executable) -> Sequence[RowMapping]:
         """All rows of the answer."""
         with _translated():
             return await in_thread(self._reading, self._rows, query)
@@ -112,7 +113,7 @@ class Database:
                 self._writer.exec_driver_sql("BEGIN IMMEDIATE")
             prepare(self._writer)
 
-    def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
+    def _rows(self, query: Executable) -> Sequence[RowMapping]:
         with self._engine.connect() as connection:
             return connection.execute(query).mappings().all()
 
@@ -162,12 +163,17 @@ def _translation(error: exc.SQLAlchemyError) -> IntakeError:
         return StorageFull("There is no room for the record of this upload.")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Busy("The catalog is locked by another program.")
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return StorageFailed("The catalog file is damaged.")
+    if is_damage(error):
+        return StorageFailed(DAMAGED)
     return StorageFailed("The catalog does not work at the moment.")
 
 
-def _sqlite_code(error: exc.SQLAlchemyError) -> int | None:
+def is_damage(error: BaseException | None) -> bool:
+    """Whether an error says that the file is no database, or contradicts itself."""
+    return _sqlite_code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+def _sqlite_code(error: BaseException | None) -> int | None:
     """SQLite's primary result code, without what the extended one adds above its first eight bits."""
     code: int | None = getattr(error.orig, "sqlite_errorcode", None) if isinstance(error, exc.DBAPIError) else None
     return None if code is None else code & 0xFF

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import URL, ColumnElement, delete, select, tuple_, update
+from sqlalchemy import URL, ColumnElement, delete, select, text, tuple_, update
 
-from maie_aiohttp.catalogs.database import Database, Transaction
+from maie_aiohttp.catalogs.database import DAMAGED, Database, Transaction, is_damage
 from maie_aiohttp.catalogs.rows import outbox_row, to_microseconds, to_upload, upload_row
 from maie_aiohttp.catalogs.schema import outbox, uploads
 from maie_aiohttp.catalogs.upgrade import upgrade, version
-from maie_aiohttp.errors import IntakeError, NotFound
+from maie_aiohttp.errors import IntakeError, NotFound, StorageFailed
 from maie_aiohttp.model import UNDECIDED, Position, Status, Upload, sources
 
 
@@ -28,6 +28,7 @@ class SqlCatalog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._contradicts_itself = False
 
     @classmethod
     async def open(cls, url: str) -> SqlCatalog:
@@ -45,10 +46,21 @@ class SqlCatalog:
         await self._database.close()
 
     async def probe(self) -> None:
+        if self._contradicts_itself:
+            raise StorageFailed(DAMAGED)
         if self._database.troubled:
             await self._database.write(_change_nothing)
         else:
             await self.known([])
+
+    async def verify(self) -> None:
+        try:
+            rows = await self._database.read(text("PRAGMA quick_check(1)"))
+            self._contradicts_itself = [row["quick_check"] for row in rows] != ["ok"]
+        except StorageFailed as error:
+            self._contradicts_itself = is_damage(error.__cause__)
+            raise
+        await self.probe()
 
     async def create(self, upload: Upload) -> None:
         await self._database.write(partial(_create, upload=upload))

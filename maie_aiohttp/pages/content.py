@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from functools import partial
 
 from aiohttp import ETag, web
 
 from maie_aiohttp.appkeys import CATALOG, INTAKE, STORE
-from maie_aiohttp.errors import Damaged, NotFound
+from maie_aiohttp.errors import Damaged, NotFound, StorageFailed
 from maie_aiohttp.headers import attachment, repr_digest
 from maie_aiohttp.locations import identifier
 from maie_aiohttp.model import Status, Stored, Upload
 from maie_aiohttp.pieces import check_open
 from maie_aiohttp.problems import http_answer
-from maie_aiohttp.reconcile import confirm_damage
+from maie_aiohttp.reconcile import confirm_damage, is_unreadable
 
 
 async def content(request: web.Request) -> web.StreamResponse:
@@ -28,7 +29,7 @@ async def content(request: web.Request) -> web.StreamResponse:
     wanted = _range(request, stored)
     if wanted is None:
         return http_answer(request, 416, {"Content-Range": f"bytes */{stored.size}"})
-    return await _send(request, upload.filename, stored, wanted)
+    return await _send(request, upload, stored, wanted)
 
 
 async def _intact(request: web.Request) -> tuple[Upload, Stored]:
@@ -45,23 +46,33 @@ async def _intact(request: web.Request) -> tuple[Upload, Stored]:
     raise Damaged("The stored recording is damaged; it is not given out.")
 
 
-async def _send(request: web.Request, filename: str | None, stored: Stored, wanted: range) -> web.StreamResponse:
-    partial = len(wanted) < stored.size
-    response = web.StreamResponse(status=206 if partial else 200, headers=_headers(filename, stored))
+async def _send(request: web.Request, upload: Upload, stored: Stored, wanted: range) -> web.StreamResponse:
+    partly = len(wanted) < stored.size
+    response = web.StreamResponse(status=206 if partly else 200, headers=_headers(upload.filename, stored))
     response.content_type = stored.media_type
     response.content_length = len(wanted)
-    if partial:
+    if partly:
         response.headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{stored.size}"
     await response.prepare(request)
     if request.method != "HEAD":
-        await _stream(request, response, stored, wanted)
+        await _stream(request, response, upload, stored.locator, wanted)
     return response
 
 
-async def _stream(request: web.Request, response: web.StreamResponse, stored: Stored, wanted: range) -> None:
-    async with aclosing(request.app[STORE].read(stored.locator, wanted.start, wanted.stop)) as pieces:
-        async for piece in pieces:
-            await response.write(piece)
+async def _stream(
+    request: web.Request, response: web.StreamResponse, upload: Upload, locator: str, wanted: range
+) -> None:
+    """Send the bytes. Damage that is met on the way is recorded, and breaks the answer off (see `middlewares`)."""
+    store, place = request.app[STORE], wanted.start
+    try:
+        async with aclosing(store.read(locator, wanted.start, wanted.stop)) as pieces:
+            async for piece in pieces:
+                await response.write(piece)
+                place += len(piece)
+    except (Damaged, StorageFailed):
+        differs, publish = partial(is_unreadable, place=place), request.app[INTAKE].hub.publish
+        await confirm_damage(store, request.app[CATALOG], upload, publish, differs=differs)
+        raise
     await response.write_eof()
 
 

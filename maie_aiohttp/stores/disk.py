@@ -149,8 +149,8 @@ class DiskStore:
         while batch := await self._hop(lambda: list(islice(files, 500))):
             yield batch
 
-    async def quarantine(self, published: str) -> None:
-        await self._hop(self._shelf.quarantine, published)
+    async def quarantine(self, locator: str) -> None:
+        await self._hop(self._shelf.quarantine, locator)
 
     async def _hop(self, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs) -> Result:
         with self._translated():

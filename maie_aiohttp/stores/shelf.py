@@ -90,21 +90,22 @@ class Shelf:
             os.unlink(locator, dir_fd=self._root)
 
     def size(self, locator: str) -> int | None:
-        """Bytes, or None if there is no such file."""
+        """Bytes, or None if there is no such file, but nothing or something else."""
         with suppress(FileNotFoundError):
-            return os.stat(locator, dir_fd=self._root, follow_symlinks=False).st_size
+            found = os.stat(locator, dir_fd=self._root, follow_symlinks=False)
+            return found.st_size if stat.S_ISREG(found.st_mode) else None
         return None
 
     def unfinished(self) -> Sequence[UUID]:
         """The uploads with a name below `incoming/`; other files there are left alone."""
         names = self._list("incoming")
-        return [id for name in names if name.endswith(".part") and (id := _uuid(name)) is not None]
+        return [id for name in names if name.endswith(".part") and (id := id_of(name)) is not None]
 
     def published(self, ids: Collection[UUID]) -> Mapping[UUID, str]:
         """The final names of those uploads that have one, whatever its extension. Each folder is listed once."""
         wanted = frozenset(ids)
         folders = {shard(id) for id in wanted}
-        places = ((_uuid(name), f"{folder}/{name}") for folder in folders for name in self._list(folder))
+        places = ((id_of(name), f"{folder}/{name}") for folder in folders for name in self._list(folder))
         return {id: place for id, place in places if id in wanted}
 
     def all_published(self, until: float) -> Iterator[tuple[UUID, str]]:
@@ -116,12 +117,15 @@ class Shelf:
             except OSError as error:
                 log.error("folder not listed", folder=folder, reason=error.strerror)  # noqa: TRY400 - says it all
 
-    def quarantine(self, published: str) -> None:
-        """Move a file to `orphans/`, under the same name; unless it was deleted meanwhile."""
-        orphan = f"orphans/{PurePosixPath(published).name}"
+    def quarantine(self, locator: str) -> None:
+        """Move a file to `orphans/`, under the same name; unless it was deleted meanwhile. Raises FileExistsError where
+        another one has that name already."""
+        orphan = f"orphans/{PurePosixPath(locator).name}"
         with suppress(FileNotFoundError):
-            os.rename(published, orphan, src_dir_fd=self._root, dst_dir_fd=self._root)
+            if not self._are_same(locator, orphan):
+                self._link_name(locator, orphan)
             self._sync("orphans")
+            self.discard(locator)
 
     def write_probe(self) -> None:
         """Find out whether the disk takes bytes, by giving it some."""
@@ -156,9 +160,15 @@ class Shelf:
 
     def _published_in(self, folder: str, until: float) -> Iterator[tuple[UUID, str]]:
         for name in self._list(folder):
-            id = _uuid(name)
+            id = id_of(name)
             if id is not None and self._changed(f"{folder}/{name}") < until:
                 yield id, f"{folder}/{name}"
+
+    def _are_same(self, locator: str, other: str) -> bool:
+        """Whether two names stand for one file; that of a link is its own."""
+        with suppress(FileNotFoundError):
+            return os.path.samestat(*(os.lstat(name, dir_fd=self._root) for name in (locator, other)))
+        return False
 
     def _list(self, folder: str) -> list[str]:
         """The names in a folder, by a descriptor of its own: two threads with one would share the place in the list."""
@@ -169,8 +179,11 @@ class Shelf:
             os.close(descriptor)
 
     def _changed(self, locator: str) -> float:
+        """When, in seconds since the epoch; what is no file, or none any more, never rests."""
         with suppress(FileNotFoundError):
-            return os.stat(locator, dir_fd=self._root, follow_symlinks=False).st_ctime
+            found = os.stat(locator, dir_fd=self._root, follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode):
+                return found.st_ctime
         return float("inf")
 
 
@@ -188,7 +201,7 @@ def _outcome(step: Callable[Args, None], *args: Args.args, **kwargs: Args.kwargs
     return None
 
 
-def _uuid(name: str) -> UUID | None:
+def id_of(name: str) -> UUID | None:
     """The UUID a file is named by, in its usual form; None for files that are not ours."""
     stem, _, extension = name.partition(".")
     with suppress(ValueError):

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientPayloadError
 from structlog.testing import capture_logs
 
 from tests import audio
-from tests.conftest import Client, send
+from tests.conftest import Client, configure, send, serving
+from tests.layers import MIB
 
 SAMPLE = audio.sample("flac")
 
@@ -112,3 +121,84 @@ async def test_shortened_recording_is_refused_and_reported(client: Client, folde
     with capture_logs() as lines:
         assert (await client.get(upload["links"]["content"])).status == 500
     assert [line["event"] for line in lines] == ["request refused"]  # the damage is known, and found once
+
+
+def cut(file: Path) -> None:
+    """Take the second half away."""
+    file.chmod(0o600)
+    os.truncate(file, file.stat().st_size // 2)
+
+
+async def test_fault_23_a_download_that_meets_a_short_file_breaks_off_and_marks_it(
+    client: Client, folder: Path
+) -> None:
+    body = b"".join(audio.long_wav(40 * MIB))
+    async with client.post("/v1/uploads", data=BytesIO(body), headers={"Content-Type": "audio/wav"}) as sent:
+        record = await sent.json()
+    (stored,) = (folder / "audio").rglob("*.wav")
+    async with client.get(record["links"]["content"]) as answer:
+        assert answer.status == 200
+        assert await answer.content.readexactly(MIB) == body[:MIB]
+        cut(stored)
+        with pytest.raises(ClientPayloadError):
+            await answer.read()
+    async with client.get(record["links"]["self"]) as shown:
+        assert (await shown.json())["status"] == "damaged"
+    async with client.get(record["links"]["content"]) as again:
+        assert (again.status, (await again.json())["type"]) == (500, "urn:maie:problem:damaged")
+
+
+async def read_one(folder: Path) -> None:
+    """The program for the test below: what a client gets of the only recording, and what is said of it then."""
+    async with serving(configure(folder, scrub={"rate": "0 B"})) as client:
+        async with client.get("/v1/uploads") as listed:
+            (record,) = (await listed.json())["uploads"]
+        try:
+            async with client.get(record["links"]["content"]) as answer:
+                got = await answer.read()
+            print(f"whole {len(got)}")  # noqa: T201 - it is a program
+        except ClientPayloadError:
+            print("broken off")  # noqa: T201
+        async with client.get(record["links"]["self"]) as shown:
+            print((await shown.json())["status"])  # noqa: T201
+        async with client.get("/ready") as ready:
+            print("ready", ready.status)  # noqa: T201
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace breaks the system calls")
+@pytest.mark.parametrize(("fault", "status"), [("error=EIO", "damaged"), ("error=EIO:when=1", "stored")])
+async def test_fault_23_a_download_that_meets_a_read_error_breaks_off(
+    folder: Path, tmp_path: Path, fault: str, status: str
+) -> None:
+    """An error that does not come again is no damage."""
+    async with serving(configure(folder)) as client:
+        await send(client, SAMPLE)
+    (stored,) = (folder / "audio").rglob("*.flac")
+    trace = ["strace", "-f", "-o", "/dev/null", "-P", str(stored), "-e", f"inject=pread64:{fault}"]
+    program = [sys.executable, "-m", "tests.pages.test_content", str(folder)]
+    done = await asyncio.to_thread(subprocess.run, [*trace, *program], capture_output=True, text=True, check=True)
+    said = [line for line in done.stdout.splitlines() if not line.startswith("20")]
+    assert said == ["broken off", status, "ready 200"]
+
+
+PLANT: dict[str, Callable[[Path], None]] = {
+    "link": lambda place: place.symlink_to("/etc/passwd"),
+    "FIFO": os.mkfifo,
+    "folder": Path.mkdir,
+}
+
+
+@pytest.mark.parametrize("kind", PLANT)
+async def test_fault_56_what_stands_in_the_place_of_a_recording_is_not_given_out(
+    client: Client, folder: Path, kind: str
+) -> None:
+    record = await send(client, SAMPLE)
+    (stored,) = (folder / "audio").rglob("*.flac")
+    stored.unlink()
+    PLANT[kind](stored)
+    async with client.get(record["links"]["content"]) as answer:
+        assert (answer.status, (await answer.json())["type"]) == (500, "urn:maie:problem:damaged")
+
+
+if __name__ == "__main__":
+    asyncio.run(read_one(Path(sys.argv[1])))
