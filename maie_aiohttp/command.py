@@ -1,4 +1,4 @@
-"""The command line: serve, sweep, or check the configuration."""
+"""The command line: serve, sweep, compare disk and catalog, or check the configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from yarl import URL
 
 from maie_aiohttp import allocator, app, journal, settings
 from maie_aiohttp.appkeys import DRAIN, INTAKE
+from maie_aiohttp.catalogs.database import is_damage
 from maie_aiohttp.errors import IntakeError
+from maie_aiohttp.fsck.command import add_to as add_fsck
+from maie_aiohttp.fsck.command import main as fsck
 from maie_aiohttp.libmagic import version as libmagic_version
 from maie_aiohttp.server import Runner
 
@@ -33,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.command == "check-config":
             sys.stdout.write(settings.render(configured))
             return 0
+        if chosen.command == "fsck":
+            return fsck(configured, chosen)
         if chosen.command != "sweep":
             settings.prepare_folder(configured)
         with journal.written(level=configured.log.level, style=configured.log.format):
@@ -42,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except (IntakeError, OSError, RuntimeError) as error:
         causes = [str(cause) for cause in (error, error.__cause__) if cause is not None]
-        sys.stderr.write(f"The server cannot run: {' '.join(causes)}\n")
+        advice = _ADVICE if is_damage(error.__cause__) else ""
+        sys.stderr.write(f"The server cannot run: {' '.join(causes)}{advice}\n")
         return 1
     return 0
 
@@ -72,6 +78,11 @@ async def sweep(configured: settings.Settings) -> None:
     """Let abandoned uploads expire, and say how many did."""
     log.info("swept", uploads=await app.sweep(configured, app.check(configured)))
 
+
+_ADVICE = (
+    "\n`python -m maie_aiohttp fsck` says what is wrong with it. `python -m maie_aiohttp fsck --repair` keeps it, and "
+    "makes a new one of what can be read of it and of the recordings."
+)
 
 _COMMANDS = {"serve": serve, "sweep": sweep, None: serve}
 
@@ -110,5 +121,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("serve", help="run the server (the default)")
     commands.add_parser("sweep", help="let abandoned uploads expire now; a server may be running")
+    add_fsck(commands)
     commands.add_parser("check-config", help="print the effective settings, secrets masked")
     return parser

@@ -52,16 +52,16 @@ SIZES = Scale(
     },
     example="500 MiB",
 )
-_DURATIONS = Scale({"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}, example="30 s")
+DURATIONS = Scale({"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}, example="30 s")
 _RATIOS = Scale({"%": 100}, example="5 %")
 
 
 def _seconds(value: object) -> float:
-    return _DURATIONS.steps(value) / 1_000
+    return DURATIONS.steps(value) / 1_000
 
 
 def _seconds_text(seconds: float) -> str:
-    return _DURATIONS.text(round(seconds * 1_000))
+    return DURATIONS.text(round(seconds * 1_000))
 
 
 def _ratio(value: object) -> float:

@@ -10,6 +10,8 @@ from sqlalchemy import RowMapping
 
 from maie_aiohttp.model import Metadata, Status, Stored, Terms, Upload
 
+Columns = RowMapping | Mapping[str, Any]
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -53,7 +55,7 @@ def outbox_row(upload: Upload) -> dict[str, object]:
     return {"upload_id": upload.id, "event": "upload.stored", "created_at": to_microseconds(moment)}
 
 
-def to_upload(columns: RowMapping) -> Upload:
+def to_upload(columns: Columns) -> Upload:
     """A row of `schema.uploads` as a value."""
     expires_at = columns["expires_at"]
     return Upload(
@@ -71,7 +73,7 @@ def to_upload(columns: RowMapping) -> Upload:
     )
 
 
-def _stored(columns: RowMapping) -> Stored:
+def _stored(columns: Columns) -> Stored:
     return Stored(
         size=columns["size"],
         media_type=columns["media_type"],
