@@ -8,15 +8,21 @@ the first is an error, the second a problem document, and the third ends the upl
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import _ErrInfo
 
 from maie_aiohttp import settings
-from maie_aiohttp.problems import http_answer
+from maie_aiohttp.capacity import Held, connections_by_descriptors
+from maie_aiohttp.errors import Busy, IntakeError, TooSlow
+from maie_aiohttp.problems import answer, http_answer
 
 RECEIVE_SIZE = 65_536
 """Bytes taken from a socket at once where they have to be parsed: 256 KiB of one-byte chunks would take 90 ms."""
@@ -29,6 +35,9 @@ UNREAD_BUDGET = 12 * 1024 * 1024
 
 LARGEST_SHARE = 2 * BODY_RECEIVE_SIZE
 SMALLEST_SHARE = 8_192
+
+UPLOADING = ("POST", "PATCH")
+"""Methods that bring bytes."""
 
 
 class _Unparsed(web.Response):
@@ -44,17 +53,28 @@ class Connection(web.RequestHandler):
 
     _unread = 0
     """Bytes received since the upload was last waiting for some."""
+    _head_timed = False
+    """Whether the timer for idle connections runs for the head of a request, or for its first byte."""
+    _head_begun = False
+    """Whether there is more of that head than nothing."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read."""
         super().connection_made(transport)
         self._limit_receiving()
+        self._limit_sending()
+        self._time_head()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came. If it is no HTTP, no body under way will ever end."""
         self._unread += len(data)
         super().data_received(data)
-        if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
+        if self._messages:
+            self._head_came()
+        elif data and self.is_idle and not self._head_begun:
+            self._head_begun = True
+            self._time_head()
+        if self._messages and _is_unreadable(self._messages[-1][0]):
             bodies = [body for _, body in self._messages]
             if self._current_request is not None:
                 bodies.append(self._current_request.content)
@@ -65,7 +85,12 @@ class Connection(web.RequestHandler):
     @property
     def is_idle(self) -> bool:
         """Whether it waits for a request, with nothing of the last one left to read or to send."""
-        return self._waiter is not None
+        return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def closes_at(self) -> float:
+        """When it is closed if it stays idle, in the loop's time."""
+        return self._next_keepalive_close_time
 
     def pause_reading(self) -> None:
         """The upload has more than it reads: stop, unless it is within this connection's share."""
@@ -78,9 +103,50 @@ class Connection(web.RequestHandler):
         self._limit_receiving()
         super().resume_reading(resume_parser)
 
+    def _limit_sending(self) -> None:
+        """Let the system give the connection up where the client takes nothing: see tcp(7)."""
+        if self._server is not None and self.transport is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            milliseconds = round(self._server.send_timeout * 1_000)
+            with suppress(OSError):  # a socket of another family
+                sock = self.transport.get_extra_info("socket")
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+    def _time_head(self) -> None:
+        """Let aiohttp's timer for idle connections run for the head of a request."""
+        if self._server is not None:
+            self._head_timed = True
+            self.keep_alive(True)  # stops the timer
+            self._next_keepalive_close_time = self._loop.time() + self._server.header_timeout
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+
+    def _head_came(self) -> None:
+        if self._head_timed:
+            self._head_timed = self._head_begun = False
+            self.keep_alive(True)
+        if self._server is not None and self._server.held.is_full:
+            self._refuse_uploads()
+
+    def _process_keepalive(self) -> None:
+        """The timer has run out. Who has begun to ask gets an answer."""
+        if self._head_begun and self._waiter is not None and not self._waiter.done():
+            self._messages.append((_error(TooSlow("The header of the request took too long.")), EMPTY_PAYLOAD))
+            self._waiter.set_result(None)
+        else:
+            super()._process_keepalive()
+
+    def _refuse_uploads(self) -> None:
+        """Answer those just parsed with 503. Whoever asks how far an upload came, or deletes it, is heard."""
+        for index, (message, body) in enumerate(self._messages):
+            if isinstance(message, RawRequestMessage) and message.method in UPLOADING:
+                self._messages[index] = (_error(Busy("The server holds too many connections.")), body)
+
+    @property
+    def _server(self) -> Server | None:
+        return self._manager if isinstance(self._manager, Server) else None
+
     @property
     def _share(self) -> int:
-        return self._manager.share if isinstance(self._manager, Server) else SMALLEST_SHARE
+        return self._server.share if self._server is not None else SMALLEST_SHARE
 
     def _limit_receiving(self) -> None:
         transport: Any = self.transport
@@ -100,6 +166,8 @@ class Connection(web.RequestHandler):
         """Send the answer. Those of aiohttp's own that no middleware saw become problem documents."""
         if isinstance(resp, web.HTTPException):
             resp = http_answer(request, resp.status)
+        if self._server is not None and self._server.held.is_full:
+            resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(
@@ -112,14 +180,25 @@ class Connection(web.RequestHandler):
         """Answer what could not even be parsed. Raises ConnectionError if an answer has begun."""
         if isinstance(exc, ConnectionError):
             self.log_debug("The client has gone", exc_info=exc)
-        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(exc, IntakeError):
             self.log_exception("Error handling request", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("The answer has begun; no other can follow.")
-        known = http_answer(request, status)
+        known = answer(request, exc) if isinstance(exc, IntakeError) else http_answer(request, status)
         response = _Unparsed(status=known.status, body=known.body, headers=known.headers)
         response.force_close()
+        response.headers["Connection"] = "close"  # which aiohttp leaves out: it takes the request for one of HTTP/1.0
         return response
+
+
+def _error(error: IntakeError) -> _ErrInfo:
+    """What stands in the place of a request that is answered with this error."""
+    return _ErrInfo(HTTPStatus.INTERNAL_SERVER_ERROR, error, str(error))
+
+
+def _is_unreadable(message: RawRequestMessage | _ErrInfo) -> bool:
+    """Whether this is where the parser gave up."""
+    return isinstance(message, _ErrInfo) and not isinstance(message.exc, IntakeError)
 
 
 class Server(web.Server):
@@ -127,15 +206,30 @@ class Server(web.Server):
 
     share = LARGEST_SHARE
     """Bytes that one connection may hold unread."""
+    header_timeout = 1.0
+    """Seconds for the head of a request."""
+    send_timeout = 1.0
+    """Seconds in which a client takes nothing of what is sent to it."""
+    held = Held(1)
+
+    def configure(self, configured: settings.Server) -> None:
+        """Set what aiohttp has no keywords for."""
+        self.header_timeout = configured.header_timeout
+        self.send_timeout = configured.send_timeout
+        self.held = Held(configured.max_connections or connections_by_descriptors())
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """One more shares the budget."""
         super().connection_made(handler, transport)
         self._divide_budget()
+        if isinstance(handler, Connection) and not self.held.add(handler):
+            self._loop.call_soon(transport.abort)  # once aiohttp has begun with it
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         """One less does."""
         super().connection_lost(handler, exc)
+        if isinstance(handler, Connection):
+            self.held.remove(handler)
         self._divide_budget()
 
     def close_idle(self) -> None:
@@ -158,6 +252,7 @@ class Runner(web.AppRunner):
 
     def __init__(self, app: web.Application, configured: settings.Server) -> None:
         check_parser()
+        self._configured = configured
         super().__init__(
             app,
             access_log=None,
@@ -176,6 +271,7 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> Server:
         made = await super()._make_server()
         server = Server(made.request_handler, request_factory=made.request_factory, **self._kwargs)
+        server.configure(self._configured)
         server().force_close()  # finds out, at start, whether aiohttp still knows every keyword
         return server
 

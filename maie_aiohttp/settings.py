@@ -35,7 +35,7 @@ from pydantic_settings import (
 )
 
 from maie_aiohttp.addresses import origin, socket_address, web_address
-from maie_aiohttp.units import GIB, KIB, MIB, SIZES, Duration, Ratio, Size, within
+from maie_aiohttp.units import GIB, KIB, MIB, SIZES, Duration, Rate, Ratio, Size, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,8 +133,11 @@ class Server(_Group):
     port: Count = Field(default=8080, le=65535)
     public_url: PublicUrl | None = None
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_split)] = ()
+    max_connections: Annotated[Count, Field(gt=0)] | None = None
     drain_timeout: Duration = 30.0
+    header_timeout: Duration = Field(default=20.0, gt=0)
     keepalive_timeout: Duration = 20.0
+    send_timeout: Duration = Field(default=60.0, gt=0)
     linger: Duration = 3.0
 
 
@@ -153,7 +156,11 @@ class Limits(_Group):
     max_files: Count = Field(default=8, gt=0)
     max_fields: Count = 32
     max_fields_size: Size = 16 * KIB
+    max_uploads: Count = Field(default=2_000, gt=0)
     idle_timeout: Duration = Field(default=30.0, gt=0)
+    min_rate: Rate = 500
+    rate_window: Duration = Field(default=60.0, gt=0)
+    body_timeout: Duration = Field(default=3_600.0, gt=0)
 
 
 class Resumable(_Group):

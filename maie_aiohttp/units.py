@@ -72,6 +72,17 @@ def _ratio_text(ratio: float) -> str:
     return _RATIOS.text(round(ratio * 10_000))
 
 
+def _rate(value: object) -> int:
+    size = value.strip().removesuffix("/s") if isinstance(value, str) else ""
+    if size == value or not size:
+        raise ValueError('give bytes a second, such as "500 B/s"')
+    return SIZES.steps(size)
+
+
+def _rate_text(rate: int) -> str:
+    return f"{SIZES.text(rate)}/s"
+
+
 def within(low: int, high: int) -> AfterValidator:
     """Bounds for a `Size`, both inclusive, in bytes."""
 
@@ -89,3 +100,5 @@ Duration = Annotated[float, BeforeValidator(_seconds), PlainSerializer(_seconds_
 """Seconds to the millisecond, written with a unit."""
 Ratio = Annotated[float, BeforeValidator(_ratio), Field(le=1), PlainSerializer(_ratio_text, when_used="json")]
 """From 0 to 1 in ten thousandths, written in percent."""
+Rate = Annotated[int, BeforeValidator(_rate), PlainSerializer(_rate_text, when_used="json")]
+"""Bytes a second, written with a unit and "/s"."""

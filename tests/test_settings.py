@@ -131,6 +131,20 @@ def test_durations(written: str, seconds: float) -> None:
     assert Limits.model_validate({"idle_timeout": written}).idle_timeout == seconds
 
 
+@pytest.mark.parametrize(("written", "rate"), [("0 B/s", 0), ("500 B/s", 500), (" 1.5kib/s ", 1536)])
+def test_rates(written: str, rate: int) -> None:
+    limits = Limits.model_validate({"min_rate": written})
+    assert limits.min_rate == rate
+    assert Limits.model_validate(limits.model_dump(mode="json")) == limits
+
+
+@pytest.mark.parametrize("written", ["500", "500 B", "500/s", "/s", "5 s", "-1 B/s"])
+def test_rate_without_its_unit_is_refused(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIE_LIMITS__MIN_RATE", written)
+    (line,) = problems()
+    assert line.startswith("MAIE_LIMITS__MIN_RATE: give ")
+
+
 @pytest.mark.parametrize(
     "written", ['"500"', "500", "5e8", "true", '"500 parsec"', '"MiB"', '"-1 MiB"', '"5 s"', '"\u0665 B"']
 )

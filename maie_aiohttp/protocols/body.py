@@ -14,7 +14,8 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import RequestPayloadError
 
-from maie_aiohttp.errors import IntakeError, Malformed, TooSlow, Truncated
+from maie_aiohttp.errors import IntakeError, Malformed, Truncated
+from maie_aiohttp.protocols.pace import Pace, Patience
 
 YIELD_EVERY = 32
 """Reads answered from the buffer before other tasks get a turn: at 64 KiB each, about 2 ms."""
@@ -26,30 +27,30 @@ FILL_COSTS = 8
 class Body:
     """Has what `aiohttp.MultipartReader` asks of a stream (`readline`, `at_eof`), and what strict part readers need.
 
-    Every read raises `Truncated` if the connection or the framing breaks, and `TooSlow` if no byte came for
-    `idle_timeout` seconds.
+    Every read raises `Truncated` if the connection or the framing breaks, and `TooSlow` if the client does not keep
+    the pace.
     """
 
-    def __init__(self, request: web.Request, *, idle_timeout: float) -> None:
+    def __init__(self, request: web.Request, pace: Pace) -> None:
         self._request = request
         self._stream = request.content
-        self._idle_timeout = idle_timeout
+        self._patience = Patience(pace)
         self._buffer = b""
         self._start = 0
         self._clear = 0
         """Up to here the buffer is known not to hold the delimiter of `read_before`."""
         self._reads = 0
         self._lines_left = 0
-        self._waiting: asyncio.Timeout | None = None
-        self._interruption: IntakeError | None = None
         self._invited = False
         self._salvaged = False
 
     def interrupt(self, error: IntakeError) -> None:
         """Let the read that waits for the network, or the next one that would have to ask it, raise `error`."""
-        self._interruption = error
-        if self._waiting is not None and not self._waiting.expired():
-            self._waiting.reschedule(0)
+        self._patience.interrupt(error)
+
+    def close(self) -> None:
+        """Nothing more is read."""
+        self._patience.end()
 
     async def inform(self, status: str, fields: Mapping[str, str]) -> None:
         """Send an interim response (RFC 9110, section 15.2), to clients of a version that knows them. `status` is code
@@ -137,15 +138,13 @@ class Body:
         """Add what came next to the buffer; False at the end of the body."""
         if self._salvage():
             return True
-        if self._interruption and not self._stream.is_eof():
-            raise self._interruption
+        if self._patience.interruption and not self._stream.is_eof():
+            raise self._patience.interruption
         await self._invite()
         self._buffer = self._buffer[self._start :]  # what was read is not kept while waiting
         self._start = self._clear = 0
         try:
             arrived = await self._arrival()
-        except TimeoutError:
-            raise self._interruption or TooSlow("No byte came for too long.") from None
         except (RequestPayloadError, HttpProcessingError, ConnectionError):
             raise Truncated("The request ended before its body did.") from None
         self._buffer += arrived
@@ -154,7 +153,7 @@ class Body:
 
     def _salvage(self) -> bool:
         """Take, once, what had arrived when the body was broken off: the stream itself would only raise from now on."""
-        broken = self._interruption is not None or self._stream.exception() is not None
+        broken = self._patience.interruption is not None or self._stream.exception() is not None
         if not broken or self._salvaged:
             return False
         self._salvaged = True
@@ -177,14 +176,11 @@ class Body:
 
     async def _arrival(self) -> bytes:
         try:
-            async with asyncio.timeout(self._idle_timeout) as self._waiting:
-                return await self._stream.readany()
+            return await self._patience.wait(self._stream.readany)
         except RuntimeError:
             if self._request.transport is not None:
                 raise
             raise ConnectionResetError from None  # what aiohttp means, where the connection was lost before it read
-        finally:
-            self._waiting = None
 
 
 def _overlap(buffer: bytes, delimiter: bytes) -> int:

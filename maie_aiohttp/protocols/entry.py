@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from aiohttp import HttpVersion11, hdrs, web
 
 from maie_aiohttp.appkeys import DRAIN, LIMITS
-from maie_aiohttp.errors import Malformed, NotAudio
+from maie_aiohttp.errors import Busy, Malformed, NotAudio
 from maie_aiohttp.headers import is_plain
 from maie_aiohttp.protocols.body import Body
+from maie_aiohttp.protocols.pace import Pace
+from maie_aiohttp.settings import Limits
 
 
 @contextmanager
 def entered(request: web.Request) -> Iterator[Body]:
-    """The body of a request that may come in, counted as long as it is handled. Raises `Draining`, `Malformed`,
-    `NotAudio` and 417."""
-    body = Body(request, idle_timeout=request.app[LIMITS].idle_timeout)
-    with request.app[DRAIN].upload(body):
+    """The body of a request that may come in, counted as long as it is handled. Raises `Draining`, `Busy`,
+    `Malformed`, `NotAudio` and 417."""
+    body = Body(request, _pace(request.app[LIMITS]))
+    with request.app[DRAIN].upload(body), closing(body):
+        _check_crowd(request)
         _check_expectation(request)
         _check_framing(request)
         _check_encoding(request)
@@ -28,6 +31,16 @@ def entered(request: web.Request) -> Iterator[Body]:
 async def expect(_request: web.Request) -> None:
     """Leave `Expect` (RFC 9110, section 10.1.1) to the handler: its first read asks for the body, and what it refuses
     before is logged and answered as everything else."""
+
+
+def _pace(limits: Limits) -> Pace:
+    return Pace(idle=limits.idle_timeout, rate=limits.min_rate, window=limits.rate_window, total=limits.body_timeout)
+
+
+def _check_crowd(request: web.Request) -> None:
+    """This request is one of those counted."""
+    if len(request.app[DRAIN]) > request.app[LIMITS].max_uploads:
+        raise Busy("The server takes no more uploads at the moment.")
 
 
 def _check_expectation(request: web.Request) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from maie_aiohttp.errors import Draining, Malformed, TooSlow, Truncated
 from maie_aiohttp.protocols.body import YIELD_EVERY, Body
+from maie_aiohttp.protocols.pace import Pace
 from maie_aiohttp.protocols.parts import walk
 
 BOUNDARY = "b-b"
@@ -54,7 +55,7 @@ def opened(idle_timeout: float = 20) -> tuple[StreamReader, Body, web.Request]:
     stream = StreamReader(protocol, 65_536, loop=loop)
     headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     request = make_mocked_request("POST", "/", headers=headers, payload=stream)
-    return stream, Body(request, idle_timeout=idle_timeout), request
+    return stream, Body(request, Pace(idle=idle_timeout, rate=0, window=20, total=20)), request
 
 
 async def feed(stream: StreamReader, pieces: list[bytes]) -> None:

@@ -30,7 +30,10 @@ SILENCE = 2.0
 GATHERING_LIMIT = 120.0
 """Seconds for all to get their first halves in; where one is refused meanwhile, the others would wait for ever."""
 
-SETTINGS = {"limits.idle_timeout": "5 min"}  # on a busy machine the first wait long for the last
+SETTINGS = {
+    "limits.idle_timeout": "5 min",
+    "limits.min_rate": "0 B/s",
+}  # on a busy machine the first wait long for the last
 
 
 @dataclass(frozen=True, slots=True)
