@@ -157,9 +157,11 @@ async def _keep_looking(intake: Intake, settings: Settings) -> None:
 
 
 async def _keep_sweeping(intake: Intake, interval: float) -> NoReturn:
-    """Let uploads expire, at once and every `interval` seconds."""
+    """Let uploads expire, and agree with the records on the room the others were promised: at once, and every
+    `interval` seconds."""
     while True:
         try:
+            await intake.claims.restore(intake.catalog)
             await expiry.sweep(intake)
         except Exception:
             log.exception("expired uploads not swept")

@@ -7,7 +7,7 @@ A `Delivery` is one request and has one outcome: all of its files are settled to
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,11 +18,13 @@ import structlog
 
 from maie_aiohttp import formats
 from maie_aiohttp.checks import Examination, Findings, Progress, SizeLimit, too_large
+from maie_aiohttp.claims import Claims
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Busy, Empty, StorageFull
 from maie_aiohttp.hub import Hub
 from maie_aiohttp.inspector import Inspector
-from maie_aiohttp.interfaces import Catalog, Scanner, Store
+from maie_aiohttp.interfaces import Ahead, Catalog, Scanner, Store
+from maie_aiohttp.ledger import Claim
 from maie_aiohttp.locks import Locks, uninterruptible
 from maie_aiohttp.model import Declared, Metadata, Status, Stored, Upload
 from maie_aiohttp.scanner import NoScanner
@@ -64,6 +66,7 @@ class Intake:
         self.locks = locks
         self.rules = rules
         self.scanner = scanner
+        self.claims = Claims(store)
         self.hub = Hub()
         self.receiving = self.hub.receiving
         """Uploads whose bytes are on their way."""
@@ -73,21 +76,27 @@ class Intake:
         formats.check_name(declared.filename)
         formats.check_type(declared.media_type)
 
-    async def admit(self, declared: Declared) -> None:
-        """Refuse what can be refused before a byte of it is read. Raises `TooLarge`, `Empty`, `NotAudio` and
-        `StorageFull`; `Busy` without the scanner."""
+    async def admit(self, declared: Declared) -> Claim:
+        """Refuse what can be refused before a byte of it is read, and promise room to the rest. Raises `TooLarge`,
+        `Empty`, `NotAudio` and `StorageFull`; `Busy` without the scanner."""
         self.check(declared)
         if declared.at_most == 0:
             raise Empty("The upload has no bytes.")
         size = declared.at_most or 0
         if size > self.rules.max_size:
             raise too_large(self.rules.max_size)
-        await self.store.admit(size)
         await self.scanner.admit()
+        return await self.store.admit(size)
 
-    def delivery(self) -> Delivery:
-        """A new request; use it as an async context manager."""
-        return Delivery(self)
+    @asynccontextmanager
+    async def delivery(self, declared: Declared) -> AsyncIterator[Delivery]:
+        """A new request, of which so much is known. Raises what `admit` raises."""
+        claim = await self.admit(declared)
+        try:
+            async with Delivery(self, claim) as delivery:
+                yield delivery
+        finally:
+            claim.release()
 
     async def inspect(self, received: Received) -> None:
         """Have a finished file decoded where its head alone did not tell enough. Raises `NotAudio`."""
@@ -108,7 +117,8 @@ class Intake:
         await self.inspector.stop()
 
     async def discard(self, id: UUID) -> None:
-        """Take unpublished bytes away. If that fails, the next start does it."""
+        """Take unpublished bytes away, and give their room back. If that fails, the next start does it."""
+        self.claims.end(id)
         await discard(self.store, id)
 
     async def remove(self, id: UUID) -> None:
@@ -145,8 +155,9 @@ class Intake:
 class Delivery:
     """The files of one request. Leaving it unsettled leaves nothing of them on disk."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, claim: Claim) -> None:
         self._intake = intake
+        self._claim = claim
         self._limit = SizeLimit(intake.rules.max_size)
         self._settlement = Settlement(intake.store, intake.catalog, intake.hub)
         self._begun: list[UUID] = []
@@ -198,7 +209,7 @@ class Delivery:
                 self._watched(chunks, progress),
                 examination.feed,
                 examination.finish,
-                at_most=declared.at_most,
+                ahead=Ahead(declared.at_most, self._claim),
             )
         return size, examination.findings()
 

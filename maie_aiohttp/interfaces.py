@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
+from maie_aiohttp.ledger import Claim
 from maie_aiohttp.model import Position, Status, Upload
 
 Chunk = bytes | bytearray
@@ -52,6 +54,19 @@ async def unheard(_: int) -> None:
     """Nobody waits for offsets."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What is known of bytes before they come."""
+
+    at_most: int | None = None
+    """How many can come at all."""
+    claim: Claim | None = None
+    """The room they were promised."""
+
+
+UNKNOWN = Ahead()
+
+
 class Store(Protocol):
     """Keeps bytes, and knows nothing of HTTP, formats or states.
 
@@ -59,8 +74,17 @@ class Store(Protocol):
     strings only the store understands.
     """
 
-    async def admit(self, size: int) -> None:
-        """Refuse, with `errors.StorageFull`, what would not fit beside the reserve. `size` in bytes."""
+    async def admit(self, size: int) -> Claim:
+        """Promise `size` bytes beside the reserve. Raises `errors.StorageFull` where they are not there, or promised to
+        others. Whoever is given the claim gives back what is left of it."""
+        ...
+
+    async def confirm(self, claim: Claim) -> None:
+        """Raises `errors.StorageFull` where the promise cannot be kept any more."""
+        ...
+
+    def promise(self, size: int) -> Claim:
+        """Promise without asking, as was done in another life of this process."""
         ...
 
     async def probe(self) -> None:
@@ -89,12 +113,12 @@ class Store(Protocol):
         conclude: Conclude = nothing,
         *,
         advance: Advance = unheard,
-        at_most: int | None = None,
+        ahead: Ahead = UNKNOWN,
     ) -> int:
         """Pull `chunks` to the end, show them to `observe` in a worker thread, and write them from `offset` on, over
         whatever stood behind it; at the end, and before anything is flushed, call `conclude` there. Returns the new
         size in bytes, which is durable. On the way, `advance` hears what is durable already, and is waited for;
-        `at_most`, if known, is the number of bytes that can come at all. What `chunks`, `observe` or `conclude` raise
+        what is written is taken off the claim that `ahead` has. What `chunks`, `observe` or `conclude` raise
         passes through; of the bytes behind the last `advance` nothing is promised then."""
         ...
 
@@ -175,6 +199,10 @@ class Catalog(Protocol):
 
     async def list(self, limit: int, *, status: Status | None, after: Position | None) -> Sequence[Upload]:
         """At most `limit` uploads, newest first, behind `after`; partial ones are left out."""
+        ...
+
+    async def receiving(self, limit: int, *, after: Position | None) -> Sequence[Upload]:
+        """At most `limit` uploads that are receiving, partial ones too, newest first, behind `after`."""
         ...
 
     async def overdue(self, moment: datetime, limit: int) -> Sequence[Upload]:

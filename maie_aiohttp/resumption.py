@@ -22,7 +22,7 @@ from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Damaged, Gone, IntakeError, Malformed, NotFound, Rejected, StorageFailed, Truncated
 from maie_aiohttp.examinations import Examinations
 from maie_aiohttp.intake import REMEMBERED, Intake
-from maie_aiohttp.interfaces import Content
+from maie_aiohttp.interfaces import Ahead, Content
 from maie_aiohttp.locks import uninterruptible
 from maie_aiohttp.model import Declared, Metadata, Status, Terms, Upload
 from maie_aiohttp.pieces import Arrival, Interruption, Piece, agreed, check_open
@@ -43,6 +43,7 @@ class Resumption:
         self._store = intake.store
         self._catalog = intake.catalog
         self._locks = intake.locks
+        self._claims = intake.claims
         self._examinations = Examinations(intake.store, intake.rules.formats)
         self._screening = Screening(intake)
         self.lifetime = lifetime
@@ -59,7 +60,7 @@ class Resumption:
         return await self._create(declared, metadata, Terms(declared.media_type, declared.digests, echo, partial))
 
     async def _create(self, declared: Declared, metadata: Metadata, terms: Terms) -> Upload:
-        await self._intake.admit(declared)
+        claim = await self._intake.admit(declared)
         now = datetime.now(UTC)
         upload = Upload(
             id=uuid4(),
@@ -72,7 +73,12 @@ class Resumption:
             terms=terms,
             expires_at=now + self.lifetime,
         )
-        await to_its_end(self._record(upload))
+        try:
+            await to_its_end(self._record(upload))
+        except BaseException:
+            claim.release()
+            raise
+        self._claims.keep(upload.id, claim)
         self._intake.hub.publish(upload)
         log.info("upload begun", upload=str(upload.id), size=upload.size)
         return upload
@@ -152,7 +158,7 @@ class Resumption:
         size = max(end, upload.size or 0)
         if size > self._intake.rules.max_size:
             raise too_large(self._intake.rules.max_size)
-        await self._store.admit(size - upload.offset)
+        await self._claims.ensure(upload.id, size - upload.offset)
 
     async def _examine(self, upload: Upload, piece: Piece, arrival: Arrival, interruption: Interruption) -> Upload:
         if upload.is_partial:
@@ -191,7 +197,7 @@ class Resumption:
                 message.feed,
                 conclude,
                 advance=advance,
-                at_most=piece.size,
+                ahead=Ahead(piece.size, self._claims[upload.id]),
             )
 
     async def _pause(self, upload: Upload, arrival: Arrival, size: int) -> Upload:
@@ -199,6 +205,7 @@ class Resumption:
             return upload  # nothing came; nor may what the request said of the length make the upload look complete
         paused = self._at(upload, arrival.offset_after(size))
         await self._catalog.advance(paused)
+        self._claims.pause(paused)
         log.info("upload paused", upload=str(upload.id), offset=paused.offset, size=paused.size)
         return paused
 
@@ -211,6 +218,7 @@ class Resumption:
             finally:
                 if not settlement.decided:
                     self._undecided.add(received.upload.id)
+        self._claims.end(upload.id)
         return upload
 
     async def _take_back(self, id: UUID) -> None:

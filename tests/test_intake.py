@@ -82,7 +82,7 @@ async def intake(folder: Path, catalog: SqlCatalog) -> AsyncIterator[Intake]:
 
 async def deliver(intake: Intake, *contents: bytes) -> Sequence[Upload]:
     """A whole request."""
-    async with intake.delivery() as delivery:
+    async with intake.delivery(Declared()) as delivery:
         for one in contents:
             await delivery.receive(Declared(filename="speech.wav"), pieces(*halves(one)))
         return await delivery.settle({"speaker": "Ada"})
@@ -181,7 +181,7 @@ async def test_the_limit_is_for_all_files_together(intake: Intake, folder: Path)
 
 
 async def test_a_wrong_digest_leaves_nothing(intake: Intake, folder: Path) -> None:
-    async with intake.delivery() as delivery:
+    async with intake.delivery(Declared()) as delivery:
         with pytest.raises(DigestMismatch):
             await delivery.receive(Declared(digests={"sha256": bytes(32)}), pieces(WAV))
     assert await nothing_left(intake, folder)
@@ -194,7 +194,7 @@ async def test_a_client_that_breaks_off_leaves_nothing(intake: Intake, folder: P
         raise Truncated("gone")
 
     async def breaking_off() -> None:
-        async with intake.delivery() as delivery:
+        async with intake.delivery(Declared()) as delivery:
             await delivery.receive(Declared(), pieces(WAV))
             await delivery.receive(Declared(), broken())
 
@@ -204,7 +204,7 @@ async def test_a_client_that_breaks_off_leaves_nothing(intake: Intake, folder: P
 
 
 async def test_what_is_never_settled_leaves_nothing(intake: Intake, folder: Path) -> None:
-    async with intake.delivery() as delivery:
+    async with intake.delivery(Declared()) as delivery:
         await delivery.receive(Declared(), pieces(WAV))
     assert await nothing_left(intake, folder)
 
@@ -212,7 +212,7 @@ async def test_what_is_never_settled_leaves_nothing(intake: Intake, folder: Path
 async def test_a_full_catalog_leaves_nothing(intake: Intake, catalog: SqlCatalog, folder: Path) -> None:
     await small(catalog)
     text = {"text": "x" * 100_000}
-    async with intake.delivery() as delivery:
+    async with intake.delivery(Declared()) as delivery:
         await delivery.receive(Declared(), pieces(WAV))
         await delivery.receive(Declared(), pieces(WAV))
         with pytest.raises(StorageFull):
@@ -264,7 +264,7 @@ async def test_a_record_whose_acknowledgement_got_lost_is_stored(
 
 
 async def test_whatever_else_goes_wrong_leaves_nothing(intake: Intake, folder: Path) -> None:
-    async with intake.delivery() as delivery:
+    async with intake.delivery(Declared()) as delivery:
         await delivery.receive(Declared(filename="\ud800"), pieces(WAV))
         with pytest.raises(UnicodeEncodeError):
             await delivery.settle({})
@@ -274,7 +274,7 @@ async def test_whatever_else_goes_wrong_leaves_nothing(intake: Intake, folder: P
 async def test_a_file_that_cannot_be_published_takes_the_others_back(
     intake: Intake, catalog_path: Path, folder: Path
 ) -> None:
-    async with intake.delivery() as delivery:
+    async with intake.delivery(Declared()) as delivery:
         for _ in range(3):
             await delivery.receive(Declared(), pieces(WAV))
         lost = sorted((folder / "incoming").iterdir())[1]
@@ -287,7 +287,7 @@ async def test_a_file_that_cannot_be_published_takes_the_others_back(
 
 async def test_what_cannot_be_discarded_is_said(intake: Intake, folder: Path) -> None:
     with capture_logs() as logs:
-        async with intake.delivery() as delivery:
+        async with intake.delivery(Declared()) as delivery:
             await delivery.receive(Declared(), pieces(WAV))
             (mark,) = (folder / "incoming").iterdir()
             mark.unlink()
@@ -296,7 +296,7 @@ async def test_what_cannot_be_discarded_is_said(intake: Intake, folder: Path) ->
 
 
 async def test_a_publication_that_fails_leaves_nothing(intake: Intake, folder: Path) -> None:
-    async with intake.delivery() as delivery:
+    async with intake.delivery(Declared()) as delivery:
         await delivery.receive(Declared(), pieces(WAV))
         with no_descriptors(), pytest.raises(Busy):
             await delivery.settle({})
@@ -419,7 +419,7 @@ async def test_cancelled_anywhere_it_is_stored_whole_or_not_at_all(intake: Intak
 
 
 async def test_settling_once_begun_is_ended_however_often_it_is_cancelled(intake: Intake, folder: Path) -> None:
-    async with intake.delivery() as delivery:
+    async with intake.delivery(Declared()) as delivery:
         await delivery.receive(Declared(), pieces(WAV))
         await delivery.receive(Declared(), pieces(WAV))
         settling = asyncio.create_task(delivery.settle({}))

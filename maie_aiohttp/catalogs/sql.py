@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import URL, ColumnElement, delete, select, text, tuple_, update
+from sqlalchemy import URL, ColumnElement, Select, delete, select, text, tuple_, update
 
 from maie_aiohttp.catalogs.database import DAMAGED, Database, Transaction, is_damage
 from maie_aiohttp.catalogs.rows import outbox_row, to_microseconds, to_upload, upload_row
@@ -86,13 +87,13 @@ class SqlCatalog:
         return to_upload(rows[0])
 
     async def list(self, limit: int, *, status: Status | None, after: Position | None) -> Sequence[Upload]:
-        newest = select(uploads).order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
-        newest = newest.where(~uploads.c.partial)
+        newest = _newest(limit, after).where(~uploads.c.partial)
         if status is not None:
             newest = newest.where(uploads.c.status == status.value)
-        if after is not None:
-            place = (to_microseconds(after.created_at), after.id)
-            newest = newest.where(tuple_(uploads.c.created_at, uploads.c.id) < place)
+        return [to_upload(row) for row in await self._database.read(newest)]
+
+    async def receiving(self, limit: int, *, after: Position | None) -> Sequence[Upload]:
+        newest = _newest(limit, after).where(uploads.c.status == Status.RECEIVING.value)
         return [to_upload(row) for row in await self._database.read(newest)]
 
     async def overdue(self, moment: datetime, limit: int) -> Sequence[Upload]:
@@ -107,6 +108,13 @@ class SqlCatalog:
     async def known(self, ids: Collection[UUID]) -> frozenset[UUID]:
         query = select(uploads.c.id).where(uploads.c.id.in_(ids), uploads.c.locator.is_not(None))
         return frozenset(row[uploads.c.id] for row in await self._database.read(query))
+
+
+def _newest(limit: int, after: Position | None) -> Select[Any]:
+    newest = select(uploads).order_by(uploads.c.created_at.desc(), uploads.c.id.desc()).limit(limit)
+    if after is None:
+        return newest
+    return newest.where(tuple_(uploads.c.created_at, uploads.c.id) < (to_microseconds(after.created_at), after.id))
 
 
 def _change_nothing(transaction: Transaction) -> None:

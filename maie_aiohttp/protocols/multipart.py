@@ -21,11 +21,11 @@ async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
     """Take the form to its end, once its header is not refused. Returns what is stored now; raises, and stores
     nothing, if any part is refused."""
     boundary, intake, limits = boundary_of(request), request.app[INTAKE], request.app[LIMITS]
-    await intake.admit(Declared(at_most=_files_size(request.content_length, limits)))
+    files_together = Declared(at_most=_files_size(request.content_length, limits))
     fields = Fields(limits)
     files = 0
     at_most = None if request.content_length is None else min(request.content_length, limits.max_size)
-    async with intake.delivery() as delivery:
+    async with intake.delivery(files_together) as delivery:
         async for part in walk(boundary, body):
             field = label(part, at_most=at_most)
             if field.file is None:

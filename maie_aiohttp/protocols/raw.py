@@ -16,8 +16,7 @@ async def receive(request: web.Request, body: Body) -> Upload:
     nothing, if it is refused."""
     intake = request.app[INTAKE]
     file = declared(request.headers, disposition.filename(request.headers), at_most=request.content_length)
-    await intake.admit(file)
-    async with intake.delivery() as delivery:
+    async with intake.delivery(file) as delivery:
         await delivery.receive(file, body.chunks(request.app[LIMITS].chunk_size))
         (upload,) = await delivery.settle({})
         return upload

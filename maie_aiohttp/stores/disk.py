@@ -13,14 +13,15 @@ from uuid import UUID
 
 from maie_aiohttp.concurrency import Batch, Outcomes, in_thread
 from maie_aiohttp.errors import StorageFailed, StorageFull
-from maie_aiohttp.interfaces import Advance, Chunk, Conclude, Observe, nothing, unheard
+from maie_aiohttp.interfaces import UNKNOWN, Advance, Ahead, Chunk, Conclude, Observe, nothing, unheard
+from maie_aiohttp.ledger import Claim
 from maie_aiohttp.stores.blocks import BlockBudget, Gatherer
 from maie_aiohttp.stores.failures import translated
 from maie_aiohttp.stores.folder import DataFolder
 from maie_aiohttp.stores.part import PartFile
 from maie_aiohttp.stores.recording import Recording
 from maie_aiohttp.stores.shelf import Publication, Shelf, shard
-from maie_aiohttp.stores.space import Reserve
+from maie_aiohttp.stores.space import Reserve, Space
 from maie_aiohttp.stores.writer import Writer
 
 READ_SIZE = 262_144
@@ -42,6 +43,7 @@ class DiskStore:
         self._shelf = Shelf(folder.descriptor)
         self._blocks = blocks
         self._reserve = reserve
+        self._space = Space(self._measure)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="disk")
         self._publishing = Batch(self._publish_batch)
         self._discarding = Batch(self._discard_batch)
@@ -52,12 +54,17 @@ class DiskStore:
         self._executor.shutdown()
         self._shelf.close()
 
-    async def admit(self, size: int) -> None:
-        if size > await self._hop(self._reserve.free, self._folder.descriptor):
-            raise StorageFull("There is no room for this upload.")
+    async def admit(self, size: int) -> Claim:
+        return await self._space.claim(size)
+
+    async def confirm(self, claim: Claim) -> None:
+        await self._space.confirm(claim)
+
+    def promise(self, size: int) -> Claim:
+        return self._space.promise(size)
 
     async def probe(self) -> None:
-        await self.admit(1)  # Not 0: that fits on a full disk.
+        (await self.admit(1)).release()  # Not 0: that fits on a full disk.
         if self._troubled:
             await self._hop(self._shelf.write_probe)
             self._troubled = False
@@ -74,22 +81,33 @@ class DiskStore:
         conclude: Conclude = nothing,
         *,
         advance: Advance = unheard,
-        at_most: int | None = None,
+        ahead: Ahead = UNKNOWN,
     ) -> int:
-        part = PartFile(self._folder.descriptor, locator, offset, self._reserve, observe, conclude)
+        part = PartFile(self._folder.descriptor, locator, offset, observe, conclude)
+        claim = ahead.claim or self.promise(0)
 
         def write(block: Chunk) -> int | None:
+            must_leave = claim.must_leave
             with self._translated():
-                return part.write(block)
+                durable = part.write(block)
+                claim.spend(len(block))
+                if durable is not None:
+                    self._leave_free(must_leave)
+                return durable
+
+        def finish(block: Chunk) -> int:
+            size = part.finish(block)
+            claim.spend(len(block))
+            return size
 
         try:
             async with (
                 Writer(self._executor, write, advance) as writer,
-                Gatherer(self._blocks, writer, at_most=at_most) as gatherer,
+                Gatherer(self._blocks, writer, at_most=ahead.at_most) as gatherer,
             ):
                 async for chunk in chunks:
                     await gatherer.add(chunk)
-                return await self._hop(part.finish, await gatherer.rest())
+                return await self._hop(finish, await gatherer.rest())
         finally:
             part.close()
 
@@ -151,6 +169,14 @@ class DiskStore:
 
     async def quarantine(self, locator: str) -> None:
         await self._hop(self._shelf.quarantine, locator)
+
+    async def _measure(self) -> int:
+        return await self._hop(self._reserve.free, self._folder.descriptor)
+
+    def _leave_free(self, size: int) -> None:
+        """In a worker thread. Raises `StorageFull`, and OSError."""
+        if self._reserve.free(self._folder.descriptor) < size:
+            raise StorageFull("There is no room for this upload.")
 
     async def _hop(self, work: Callable[Args, Result], *args: Args.args, **kwargs: Args.kwargs) -> Result:
         with self._translated():

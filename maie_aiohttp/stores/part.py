@@ -6,10 +6,9 @@ import os
 import stat
 from contextlib import suppress
 
-from maie_aiohttp.errors import Damaged, StorageFailed, StorageFull
+from maie_aiohttp.errors import Damaged, StorageFailed
 from maie_aiohttp.interfaces import Chunk, Conclude, Observe
 from maie_aiohttp.stores.folder import PART_MODE, PUBLISHED_MODE, open_for_reading
-from maie_aiohttp.stores.space import Reserve
 
 SYNC_EVERY = 8 * 1024 * 1024
 """Bytes between two fdatasyncs, so that the one before the answer has little left to do; and between two looks at the
@@ -22,12 +21,9 @@ class PartFile:
     """A file below `incoming/`, written from an offset on. It is opened by the first hop that has bytes for it, so
     that a small upload costs one hop in all."""
 
-    def __init__(
-        self, root: int, locator: str, offset: int, reserve: Reserve, observe: Observe, conclude: Conclude
-    ) -> None:
+    def __init__(self, root: int, locator: str, offset: int, observe: Observe, conclude: Conclude) -> None:
         self._root = root
         self._locator = locator
-        self._reserve = reserve
         self._observe = observe
         self._conclude = conclude
         self._descriptor: int | None = None
@@ -38,13 +34,12 @@ class PartFile:
 
     def write(self, block: Chunk) -> int | None:
         """Show the block to the checks, then write it. Returns the size in bytes where it was made durable, which is
-        not after every block. Raises what the checks raise, `StorageFull`, and OSError."""
+        not after every block. Raises what the checks raise, and OSError."""
         self._observe(block)
         self._write_fully(block)
         if self._position - self._synced < SYNC_EVERY:
             return None
         self._sync()
-        self._leave_reserve()
         return self._synced
 
     def finish(self, block: Chunk) -> int:
@@ -88,10 +83,6 @@ class PartFile:
     def _sync(self) -> None:
         os.fdatasync(self._open())
         self._synced = self._position
-
-    def _leave_reserve(self) -> None:
-        if self._reserve.free(self._open()) < 0:
-            raise StorageFull("There is no room for this upload.")
 
     def _open(self) -> int:
         if self._descriptor is None:

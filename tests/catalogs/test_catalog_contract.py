@@ -191,6 +191,17 @@ async def test_finds_what_is_overdue_oldest_first(catalog: SqlCatalog) -> None:
     assert await catalog.overdue(NOON - timedelta(days=1), 99) == []
 
 
+async def test_receiving_are_all_that_may_go_on(catalog: SqlCatalog) -> None:
+    given = [receiving(age=age, terms=PARTS if age % 2 else WHOLE) for age in range(5)]
+    settled, refused = receiving(), receiving()
+    for one in (*given, settled, refused):
+        await catalog.create(one)
+    await catalog.settle([arrived(settled), upload()])
+    await catalog.move(refused.id, Status.REJECTED)
+    assert await catalog.receiving(9, after=None) == given
+    assert await catalog.receiving(2, after=Position(given[1].created_at, given[1].id)) == given[2:4]
+
+
 async def test_what_was_settled_or_advanced_is_not_overdue(catalog: SqlCatalog) -> None:
     settled, advanced = receiving(), receiving()
     for one in (settled, advanced):

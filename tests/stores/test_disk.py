@@ -22,6 +22,7 @@ from maie_aiohttp.stores import disk as module
 from maie_aiohttp.stores.disk import DiskStore
 from maie_aiohttp.stores.part import SYNC_EVERY
 from maie_aiohttp.stores.shelf import Shelf
+from maie_aiohttp.stores.space import FRESH
 from tests.layers import (
     MIB,
     as_root,
@@ -161,6 +162,7 @@ async def test_a_full_disk_without_a_reserve_shows_in_the_readiness(tmp_path: Pa
         with (folder / "other").open("wb", buffering=0) as other, suppress(OSError):
             while True:
                 other.write(bytes(4096))
+        await asyncio.sleep(FRESH)
         with pytest.raises(StorageFull):
             await store.probe()
 

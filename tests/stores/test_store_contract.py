@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from maie_aiohttp.errors import Damaged, NotAudio, StorageFailed, StorageFull
-from maie_aiohttp.interfaces import Advance, Chunk, Content, Store
+from maie_aiohttp.interfaces import Advance, Ahead, Chunk, Content, Store
 from maie_aiohttp.stores.disk import DiskStore
 from tests.layers import MIB, pieces, unconcerned
 
@@ -49,7 +49,9 @@ async def test_gives_back_what_it_was_given(store: Store, size: int) -> None:
 @pytest.mark.parametrize("at_most", [None, 11, 1000, 256 * 1024, MIB])
 async def test_shows_every_byte_in_order(store: Store, at_most: int | None) -> None:
     seen = bytearray()
-    await store.append(store.locator_of(ID), 0, pieces(b"one ", b"", b"two ", b"six"), seen.extend, at_most=at_most)
+    await store.append(
+        store.locator_of(ID), 0, pieces(b"one ", b"", b"two ", b"six"), seen.extend, ahead=Ahead(at_most)
+    )
     assert seen == b"one two six"
 
 
