@@ -90,11 +90,12 @@ def repr_digest(sha256: str) -> str:
 
 
 def upload_limit(max_size: int, expires_at: datetime | None) -> str:
-    """`Upload-Limit`: the bytes an upload may have, and the seconds left for it."""
+    """`Upload-Limit`: the bytes an upload may have, at least one, and the seconds left for it."""
+    limits = f"max-size={max_size}, min-size=1"
     if expires_at is None:
-        return f"max-size={max_size}"
+        return limits
     left = round((expires_at - datetime.now(UTC)).total_seconds())
-    return f"max-size={max_size}, max-age={max(0, left)}"
+    return f"{limits}, max-age={max(0, left)}"
 
 
 def offset_fields(upload: Upload, max_size: int) -> dict[str, str]:

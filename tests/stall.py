@@ -35,6 +35,7 @@ BODIES: dict[str, Make] = {
     "a good recording": lambda: sized(WAV),
     "10,000 text fields": lambda: form(file(), text("a", b"b") * 10_000),
     "10,000 files": lambda: form(file() * 9, file(b"") * 10_000),
+    "10,000 file inputs left empty": lambda: form(file(b"", name="") * 10_000),
     "10,000 empty parts": lambda: form(NEXT * 10_000),
     "1,000,000 near-boundaries": lambda: form(file(WAV + b"\r\n--edg" * 1_000_000)),
     "6 MB preamble, lines": lambda: form(b"x\n" * 3_000_000, file()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 
@@ -26,7 +26,7 @@ async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
     files = 0
     at_most = None if request.content_length is None else min(request.content_length, limits.max_size)
     async with intake.delivery(files_together) as delivery:
-        async for part in walk(boundary, body):
+        async for part in _at_most(limits.max_files + limits.max_fields, walk(boundary, body)):
             field = label(part, at_most=at_most)
             if field.file is None:
                 await fields.read(field.name, part)
@@ -41,6 +41,16 @@ async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
         if not files:
             raise Empty("The form has no file.")
         return await delivery.settle(fields.metadata())
+
+
+async def _at_most(count: int, parts: AsyncIterator[Part]) -> AsyncIterator[Part]:
+    """The parts, those that were left empty included. Raises `TooLarge` at one too many."""
+    left = count
+    async for part in parts:
+        left -= 1
+        if left < 0:
+            raise TooLarge(f"The form has more than the {count} parts this server accepts.")
+        yield part
 
 
 def _files_size(length: int | None, limits: Limits) -> int | None:

@@ -113,6 +113,13 @@ async def test_more_files_than_allowed(edge: Edge) -> None:
     assert len(await edge.take(form(*[file()] * 8))) == 8
 
 
+async def test_file_inputs_left_empty_are_parts_too(edge: Edge) -> None:
+    """Browsers send a few of them; ten thousand keep the server busy for seconds."""
+    assert len(await edge.take(form(file(), file(b"", name="") * 39))) == 1
+    assert await edge.refuse(form(file(), file(b"", name="") * 40)) == TOO_LARGE
+    assert await edge.refuse(form(file(b"", name="") * 10_000)) == TOO_LARGE
+
+
 @pytest.mark.parametrize("limits", [{"max_fields": 0}, {"max_fields_size": "0 B"}])
 async def test_a_server_may_take_no_text_at_all(folder: Path, limits: dict[str, object]) -> None:
     async with serving(configure(folder, limits=limits)) as client:

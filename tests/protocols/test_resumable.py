@@ -248,7 +248,7 @@ BEGINNINGS = {
 async def test_an_upload_begins(edge: Edge, rule: Beginning) -> None:
     answer = await ask(edge, rule.request)
     assert (answer.status, answer.headers["upload-complete"]) == (201, "?0")
-    assert "max-size" in limits(answer.headers)
+    assert {"max-size", "min-size"} <= limits(answer.headers).keys()
     upload = Upload(edge, path_of(answer))
     await upload.assert_at(rule.offset)
     assert (await upload.look()).headers.get("upload-length") == rule.length
