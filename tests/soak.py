@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.scenarios import crowd, drain, flat_memory, interruptions, kills, races, start
+from tests.scenarios import crowd, drain, flat_memory, idle_crowd, interruptions, kills, races, start
 from tests.scenarios.report import Report
 
 Scenario = Callable[[Path], Coroutine[None, None, Report]]
@@ -21,6 +21,7 @@ SCENARIOS: dict[str, Scenario] = {
     "flat-memory": partial(flat_memory.run, size=500_000_000),
     "flat-memory-5gb": partial(flat_memory.run, size=5_000_000_000),
     "crowd": partial(crowd.run, count=1000),
+    "idle-crowd": partial(idle_crowd.run, count=10_000),
     "kills": partial(kills.run, rounds=50),
     "interruptions": partial(interruptions.run, rounds=200),
     "races": partial(races.run, rounds=200, starts=5),

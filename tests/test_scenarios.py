@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios import crowd, drain, flat_memory, interruptions, kills, races, start
+from tests.scenarios import crowd, drain, flat_memory, idle_crowd, interruptions, kills, races, start
 from tests.scenarios.process import MIB
 from tests.scenarios.report import Report
 
@@ -30,6 +30,10 @@ async def test_a_long_upload_needs_no_more_memory_than_a_short_one(folder: Path)
 
 async def test_uploads_held_open_together_all_end_well(folder: Path) -> None:
     assert fine(await crowd.run(folder, count=25))
+
+
+async def test_idle_and_slow_connections_keep_nobody_out(folder: Path) -> None:
+    assert fine(await idle_crowd.run(folder, count=50, limit=float("inf"), idle_limit=MIB))
 
 
 async def test_what_was_acknowledged_survives_kills(folder: Path) -> None:

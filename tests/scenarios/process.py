@@ -79,6 +79,10 @@ class Process:
         """How many files and sockets it has open."""
         return sum(1 for _ in (self._proc / "fd").iterdir())
 
+    def sockets(self) -> int:
+        """How many of them are sockets."""
+        return sum(_is_socket(entry) for entry in (self._proc / "fd").iterdir())
+
     def descriptor_limits(self) -> tuple[str, str]:
         """How many it may open: the soft limit and the hard one."""
         limits = (self._proc / "limits").read_text()
@@ -104,6 +108,13 @@ class Process:
             event = json.loads(line)
             if event.get("event") == "ready" and not self._url.done():
                 self._url.set_result(event["url"])
+
+
+def _is_socket(descriptor: Path) -> bool:
+    """Of one that may be closed meanwhile."""
+    with suppress(FileNotFoundError):
+        return str(descriptor.readlink()).startswith("socket:")
+    return False
 
 
 async def launch(folder: Path, settings: Mapping[str, str]) -> Process:
