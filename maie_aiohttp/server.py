@@ -23,18 +23,14 @@ from maie_aiohttp import settings
 from maie_aiohttp.capacity import Held, connections_by_descriptors
 from maie_aiohttp.errors import Busy, IntakeError, TooSlow
 from maie_aiohttp.problems import answer, http_answer
+from maie_aiohttp.unread import BUDGET, Unread
 
 RECEIVE_SIZE = 65_536
-"""Bytes taken from a socket at once where they have to be parsed: 256 KiB of one-byte chunks would take 90 ms."""
+"""Bytes taken from a socket at once where they may have to be parsed: 256 KiB of one-byte chunks would take 90 ms.
+Where all of them belong to a body whose length is known, there is nothing to parse, and it may be more."""
 
-BODY_RECEIVE_SIZE = 262_144
-"""The same where all of them belong to a body whose length is known, in which there is nothing to parse."""
-
-UNREAD_BUDGET = 12 * 1024 * 1024
-"""Bytes received and not yet read by an upload, of all connections together; each has an equal share."""
-
-LARGEST_SHARE = 2 * BODY_RECEIVE_SIZE
-SMALLEST_SHARE = 8_192
+HELD_RECEIPTS = 2
+"""Receipts that one connection may hold unread."""
 
 UPLOADING = ("POST", "PATCH")
 """Methods that bring bytes."""
@@ -61,13 +57,18 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to read."""
         super().connection_made(transport)
-        self._limit_receiving()
+        self.limit_receiving()
         self._limit_sending()
         self._time_head()
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Nobody will read more than what the upload takes now."""
+        self._hold(-self._unread)
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         """Parse what came. If it is no HTTP, no body under way will ever end."""
-        self._unread += len(data)
+        self._hold(len(data))
         super().data_received(data)
         if self._messages:
             self._head_came()
@@ -94,14 +95,20 @@ class Connection(web.RequestHandler):
 
     def pause_reading(self) -> None:
         """The upload has more than it reads: stop, unless it is within this connection's share."""
-        if self._unread >= self._share:
+        if self._server is None or self._unread >= HELD_RECEIPTS * self._server.unread.receipt:
             super().pause_reading()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """The upload has read everything. The share may be another one by now."""
-        self._unread = 0
-        self._limit_receiving()
+        """The upload has read everything."""
+        self._hold(-self._unread)
+        self.limit_receiving()
         super().resume_reading(resume_parser)
+
+    def _hold(self, size: int) -> None:
+        """So many bytes more are unread, or fewer."""
+        self._unread += size
+        if self._server is not None:
+            self._server.unread.add(size)
 
     def _limit_sending(self) -> None:
         """Let the system give the connection up where the client takes nothing: see tcp(7)."""
@@ -144,14 +151,11 @@ class Connection(web.RequestHandler):
     def _server(self) -> Server | None:
         return self._manager if isinstance(self._manager, Server) else None
 
-    @property
-    def _share(self) -> int:
-        return self._server.share if self._server is not None else SMALLEST_SHARE
-
-    def _limit_receiving(self) -> None:
+    def limit_receiving(self) -> None:
+        """Take no more at once than all connections together can hold, and no more of what may have to be parsed."""
         transport: Any = self.transport
-        if hasattr(transport, "max_size"):  # an attribute of asyncio's own transports
-            transport.max_size = min(self._share, max(RECEIVE_SIZE, min(self._missing(), BODY_RECEIVE_SIZE)))
+        if self._server is not None and hasattr(transport, "max_size"):  # an attribute of asyncio's own transports
+            transport.max_size = min(self._server.unread.receipt, max(RECEIVE_SIZE, self._missing()))
 
     def _missing(self) -> int:
         """Bytes of the body under way that are still to come, as far as that is known."""
@@ -168,6 +172,7 @@ class Connection(web.RequestHandler):
             resp = http_answer(request, resp.status)
         if self._server is not None and self._server.held.is_full:
             resp.force_close()
+        self._hold(-self._unread)
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(
@@ -204,33 +209,31 @@ def _is_unreadable(message: RawRequestMessage | _ErrInfo) -> bool:
 class Server(web.Server):
     """Makes connections. An unknown keyword is a TypeError on the first one."""
 
-    share = LARGEST_SHARE
-    """Bytes that one connection may hold unread."""
     header_timeout = 1.0
     """Seconds for the head of a request."""
     send_timeout = 1.0
     """Seconds in which a client takes nothing of what is sent to it."""
     held = Held(1)
+    unread: Unread
 
     def configure(self, configured: settings.Server) -> None:
         """Set what aiohttp has no keywords for."""
         self.header_timeout = configured.header_timeout
         self.send_timeout = configured.send_timeout
         self.held = Held(configured.max_connections or connections_by_descriptors())
+        self.unread = Unread(BUDGET, self._limit_receiving)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """One more shares the budget."""
+        """There is one more; perhaps one too many."""
         super().connection_made(handler, transport)
-        self._divide_budget()
         if isinstance(handler, Connection) and not self.held.add(handler):
             self._loop.call_soon(transport.abort)  # once aiohttp has begun with it
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        """One less does."""
+        """There is one less."""
         super().connection_lost(handler, exc)
         if isinstance(handler, Connection):
             self.held.remove(handler)
-        self._divide_budget()
 
     def close_idle(self) -> None:
         """Let those go that only wait for their next request."""
@@ -238,9 +241,10 @@ class Server(web.Server):
             if isinstance(connection, Connection) and connection.is_idle:
                 connection.force_close()
 
-    def _divide_budget(self) -> None:
-        share = UNREAD_BUDGET // max(1, len(self._connections))
-        self.share = max(SMALLEST_SHARE, min(share, LARGEST_SHARE))
+    def _limit_receiving(self) -> None:
+        for connection in self.connections:
+            if isinstance(connection, Connection):
+                connection.limit_receiving()
 
     def __call__(self) -> Connection:
         """A connection with every keyword in force."""

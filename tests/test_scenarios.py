@@ -29,7 +29,7 @@ async def test_a_long_upload_needs_no_more_memory_than_a_short_one(folder: Path)
 
 
 async def test_uploads_held_open_together_all_end_well(folder: Path) -> None:
-    assert fine(await crowd.run(folder, count=25))
+    assert fine(await crowd.run(folder, count=25, each=MIB))
 
 
 async def test_idle_and_slow_connections_keep_nobody_out(folder: Path) -> None:

@@ -24,8 +24,14 @@ from tests.scenarios.warmth import warm_up
 LIMIT = 200 * MIB
 """Bytes resident that the server may reach with a thousand uploads."""
 
+EACH = 64 * KIB
+"""Bytes resident that an upload may add that is held open."""
+
 SILENCE = 2.0
-"""Seconds in which nobody sends anything: by then the server has written what it got."""
+"""Seconds in which the server does nothing: it has written what it got."""
+
+IDLE = 0.1
+"""Seconds of CPU time in them that are nothing: it looks about now and then."""
 
 GATHERING_LIMIT = 120.0
 """Seconds for all to get their first halves in; where one is refused meanwhile, the others would wait for ever."""
@@ -49,8 +55,8 @@ class Crowd:
     answers: Sequence[Answer]
 
 
-async def run(folder: Path, *, count: int) -> Report:
-    """Hold `count` uploads open at once, then let all of them finish."""
+async def run(folder: Path, *, count: int, each: int = EACH) -> Report:
+    """Hold `count` uploads open at once, at less than `each` bytes for one, then let all of them finish."""
     choice = Random(2)
     recordings = [mixed(choice, 100 * KIB, MIB) for _ in range(count)]
     async with serving(folder, SETTINGS) as server:
@@ -61,6 +67,8 @@ async def run(folder: Path, *, count: int) -> Report:
             violations = await _differences(session, recordings, crowd.answers)
     if crowd.peak >= LIMIT:
         violations.append(f"the peak was {crowd.peak / MIB:.0f} MiB")
+    if crowd.held - crowd.before >= count * each:
+        violations.append("held uploads took too much")
     return Report(f"{count} uploads at once", _figures(crowd, recordings), violations)
 
 
@@ -76,12 +84,19 @@ async def _gather(server: Process, recordings: Sequence[Recording]) -> Crowd:
             ]
             async with asyncio.timeout(GATHERING_LIMIT):
                 await gate.wait()
-            await asyncio.sleep(SILENCE)
+            await _silence(server)
             held = server.memory().now
             await gate.wait()
             begun = perf_counter()
         seconds = perf_counter() - begun
     return Crowd(before, held, server.memory().peak, seconds, [visit.result() for visit in visits])
+
+
+async def _silence(server: Process) -> None:
+    before, now = -1.0, server.cpu()
+    while now - before > IDLE:
+        await asyncio.sleep(SILENCE)
+        before, now = now, server.cpu()
 
 
 async def _in_halves(recording: Recording, gate: Barrier) -> AsyncIterator[bytes]:

@@ -22,7 +22,8 @@ from uuid import UUID
 from aiohttp import ClientSession
 from yarl import URL
 
-from maie_aiohttp.server import LARGEST_SHARE
+from maie_aiohttp.server import HELD_RECEIPTS
+from maie_aiohttp.unread import LARGEST
 from tests.scenarios.client import UPLOADS, Record, client, listed, read_back
 from tests.scenarios.process import KIB, MIB, Process, launch
 from tests.scenarios.proxy import Proxy, reset
@@ -392,7 +393,7 @@ class Kind:
 
 KINDS = (
     Kind("client closes", _closes),
-    Kind("client closes, server saw it", _hangs_up, may_lose=LARGEST_SHARE),
+    Kind("client closes, server saw it", _hangs_up, may_lose=HELD_RECEIPTS * LARGEST),
     Kind("client resets", _resets),
     Kind("client vanishes", _vanishes, proxied=True),
     Kind("proxy loses the server", _loses_server, proxied=True),

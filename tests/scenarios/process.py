@@ -71,6 +71,11 @@ class Process:
         kibibytes = dict(line.split(":", 1) for line in status.splitlines())
         return Memory(*(int(kibibytes[name].split()[0]) * KIB for name in ("VmRSS", "VmHWM")))
 
+    def cpu(self) -> float:
+        """Seconds of CPU time so far, user and system."""
+        fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
     def forget_peak(self) -> None:
         """Let `Memory.peak` begin anew."""
         (self._proc / "clear_refs").write_text(FORGET_PEAK)
