@@ -25,7 +25,7 @@ soak: $(VENV)/test ## what is long or timed: a thousand uploads at once, 5 GB, k
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.stall
 
-bench: $(VENV)/test ## speed, CPU time and memory beside other servers, which it installs itself; about 25 minutes
+bench: $(VENV)/test ## speed, CPU time and memory beside other servers, which it installs itself; about 45 minutes
 	$(BIN)/python -m benchmarks
 
 memory: $(VENV)/test ## peak memory, beside a server that reads whole files

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import resource
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -15,10 +14,11 @@ from benchmarks import cache
 from benchmarks.cache import Cache, versions
 from benchmarks.chart import svg
 from benchmarks.contenders import CONTENDERS, OURS
-from benchmarks.results import Results, available_memory, machine
+from benchmarks.folders import Folders
+from benchmarks.results import Results, machine
 from benchmarks.run import installed, note, outcomes, say
 from benchmarks.table import markdown
-from benchmarks.workloads import FULL, QUICK, Stage, workloads
+from benchmarks.workloads import FULL, QUICK, workloads
 
 RESULTS = Path(__file__).with_name("results")
 MEMORY = Path("/dev/shm")  # noqa: S108 - not for a name there: it is what Linux keeps in memory
@@ -36,23 +36,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tempfile.TemporaryDirectory(prefix="benchmarks-", dir=chosen.memory) as memory,
         tempfile.TemporaryDirectory(prefix="benchmarks-", dir=chosen.disk) as disk,
     ):
-        asyncio.run(_run(chosen, Stage(Path(memory), Path(disk))))
+        asyncio.run(_run(chosen, Folders(Path(memory), Path(disk))))
 
 
-async def _run(chosen: argparse.Namespace, stage: Stage) -> None:
+async def _run(chosen: argparse.Namespace, folders: Folders) -> None:
     """The results are written after each workload, so that nothing is lost when it is interrupted."""
     labels = {contender.name: contender.about for contender in CONTENDERS}
     results = Results(chosen.rounds or (1 if chosen.quick else 3), machine(), await versions(), labels)
     store = Cache(chosen.cache)
     wanted = QUICK if chosen.quick else FULL
-    scale = wanted.fitting(_room(stage.memory))
+    scale = wanted.fitting(folders.room())
     if chosen.quick:
         note(results.notes, "Small sizes, to see that it works: these figures say nothing.")
     if scale != wanted:
         note(results.notes, "Memory is short here: files are smaller than the names of the workloads say.")
     runners = await installed([each for each in CONTENDERS if each.name in (OURS, *chosen.peers)], store, results.notes)
     selected = [workload for workload in workloads(scale) if workload.name in chosen.only]
-    async for outcome in outcomes(selected, runners, stage, store, results.rounds):
+    async for outcome in outcomes(selected, runners, folders, store, results.rounds):
         results.outcomes.append(outcome)
         _write(results, chosen.name)
     say(f"\n{markdown(results)}\nWritten to {RESULTS / chosen.name}.json, .md and .svg")
@@ -62,11 +62,6 @@ def _write(results: Results, name: str) -> None:
     RESULTS.mkdir(exist_ok=True)
     for suffix, text in (("json", results.as_json()), ("md", markdown(results)), ("svg", svg(results))):
         (RESULTS / f"{name}.{suffix}").write_text(text)
-
-
-def _room(memory: Path) -> int:
-    """Bytes that files in memory and the servers can take together."""
-    return min(shutil.disk_usage(memory).free, available_memory())
 
 
 def _allow_descriptors() -> None:

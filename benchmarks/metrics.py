@@ -18,6 +18,8 @@ class Metric:
     unit: float
     """What one of the title's units is."""
     more_is_better: bool = False
+    has_ratios: bool = True
+    """A difference has none: it may be nothing, or negative."""
 
     def text(self, value: float) -> str:
         """Three digits, in the title's unit."""
@@ -36,7 +38,12 @@ CPU_EACH = Metric("cpu_seconds_each", "CPU ms each", 1e-3)
 P99 = Metric("p99_seconds", "99th percentile, ms", 1e-3)
 PEAK_PSS = Metric("peak_pss", "peak PSS, MiB", MIB)
 PEAK_RSS = Metric("peak_rss", "peak RSS, MiB", MIB)
-ADDED = Metric("added_rss", "RSS added, MiB", MIB)
+PEAK_MEDIUM = Metric("peak_rss_medium", "peak RSS with the small one, MiB", MIB)
+PEAK_HUGE = Metric("peak_rss_huge", "peak RSS with the large one, MiB", MIB)
+GROWTH = Metric("peak_rss_growth", "difference, MiB", MIB, has_ratios=False)
 HELD_EACH = Metric("held_pss_each", "PSS each while held, KiB", KIB)
 START = Metric("start_seconds", "start, ms", 1e-3)
 IDLE = Metric("idle_pss", "idle PSS, MiB", MIB)
+MAIN_RSS = Metric("main_rss", "idle RSS of the main process, MB", 1e6)
+OF_DD = Metric("of_dd", "of dd's rate, %", 0.01, more_is_better=True)
+CORE = Metric("core", "CPU, % of a core", 0.01)

@@ -45,12 +45,13 @@ class Family:
         """Bytes resident; what members share is counted once."""
         return sum(_kibibytes(pid, "smaps_rollup", "Pss") for pid in self.members()) * KIB
 
-    def rss(self) -> int:
-        """Bytes resident of each member, added up; what they share counts for each."""
-        return sum(_kibibytes(pid, "status", "VmRSS") for pid in self.members()) * KIB
+    def main_rss(self) -> int:
+        """Bytes resident of the first process alone."""
+        return _kibibytes(self.pid, "status", "VmRSS") * KIB
 
     def peak_rss(self) -> int:
-        """The same of each member's peak since `forget_peak`, which the kernel never misses."""
+        """Bytes resident at most since `forget_peak`, which the kernel never misses; of each member, added up, so that
+        what they share counts for each."""
         return sum(_kibibytes(pid, "status", "VmHWM") for pid in self.members()) * KIB
 
     def forget_peak(self) -> None:

@@ -49,7 +49,7 @@ class Outcome:
 
     def ratios(self, metric: Metric) -> dict[str, float]:
         """Each median as a multiple of ours; nothing where ours is missing or 0."""
-        figures = self.figures(metric)
+        figures = self.figures(metric) if metric.has_ratios else {}
         ours = figures[OURS].median if OURS in figures else 0
         return {name: figure.median / ours for name, figure in figures.items()} if ours > 0 else {}
 

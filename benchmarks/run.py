@@ -1,4 +1,4 @@
-"""Every workload with every contender, in turn: A B C, A B C."""
+"""Every workload with every contender, in turns that begin with another one each round: A B C, B C A."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from aiohttp import ClientError
 from benchmarks.cache import Cache
 from benchmarks.contenders import Contender
 from benchmarks.failures import Failed, Missing
+from benchmarks.folders import Folders
+from benchmarks.measurements import Runner
 from benchmarks.metrics import Sample
 from benchmarks.results import Outcome
-from benchmarks.workloads import Runner, Stage, Workload
+from benchmarks.workloads import Workload
 
 PATIENCE = 600.0
 """Seconds for one measurement."""
@@ -42,7 +44,7 @@ async def installed(contenders: Iterable[Contender], cache: Cache, notes: list[s
 
 
 async def outcomes(
-    workloads: Iterable[Workload], runners: Sequence[Runner], stage: Stage, cache: Cache, rounds: int
+    workloads: Iterable[Workload], runners: Sequence[Runner], folders: Folders, cache: Cache, rounds: int
 ) -> AsyncIterator[Outcome]:
     """One workload after the other."""
     for workload in workloads:
@@ -50,18 +52,17 @@ async def outcomes(
         try:
             for program in workload.needs:
                 await cache.debian(program)
-            await _measure(workload, list(_lanes(workload, runners, stage)), rounds, outcome)
+            await asyncio.to_thread(folders.touch, workload.room)
+            await _measure(workload, list(_lanes(workload, runners, folders)), rounds, outcome)
         except Missing as missing:
             note(outcome.notes, f"left out: {missing}")
         yield outcome
 
 
-def _lanes(workload: Workload, runners: Iterable[Runner], stage: Stage) -> Iterator[Lane]:
+def _lanes(workload: Workload, runners: Iterable[Runner], folders: Folders) -> Iterator[Lane]:
     for runner in runners:
-        if workload.door is None or workload.door in runner.contender.doors:
-            yield Lane(runner.contender.name, partial(workload.measure, stage, runner))
-    for name, measure in workload.beside.items():
-        yield Lane(name, partial(measure, stage))
+        if workload.takes(runner.contender):
+            yield Lane(runner.contender.name, partial(workload.measure, folders, runner))
 
 
 async def _measure(workload: Workload, lanes: list[Lane], rounds: int, outcome: Outcome) -> None:
@@ -79,6 +80,7 @@ async def _measure(workload: Workload, lanes: list[Lane], rounds: int, outcome: 
                 continue
             outcome.samples.setdefault(lane.name, []).append(sample)
             say(f"  {turn}/{rounds} {lane.name:<20} {_shown(outcome, sample)}")
+        lanes = [*lanes[1:], *lanes[:1]]
 
 
 def _shown(outcome: Outcome, sample: Sample) -> str:

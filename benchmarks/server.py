@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -27,8 +28,8 @@ POLL = 0.005
 SAMPLING = 0.2
 QUIET = 0.3
 """Seconds for which a server does nothing before it counts as idle."""
-IDLE_CPU = 0.02
-"""Seconds of CPU time that count as nothing."""
+IDLE_SHARE = 0.05
+"""Of a core; that much counts as nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,12 @@ class Server:
         """How many files of so many bytes it has stored."""
         return sum(1 for path in self.site.uploads.rglob("*") if path.is_file() and path.stat().st_size == size)
 
-    async def quiet(self) -> None:
-        """Wait until it does nothing. Raises Failed if it goes on for too long."""
+    async def quiet(self, seconds: float = QUIET) -> None:
+        """Wait until it has done nothing for so long. Raises Failed if it goes on for too long."""
         async with _limit(QUIET_LIMIT, "was not idle"):
-            before, now = -1.0, self.family.cpu()
-            while now - before > IDLE_CPU:
-                await asyncio.sleep(QUIET)
+            before, now = -math.inf, self.family.cpu()
+            while now - before > IDLE_SHARE * seconds:
+                await asyncio.sleep(seconds)
                 before, now = now, self.family.cpu()
 
 
@@ -61,18 +62,11 @@ class Usage:
 
     pss: int
     """When the watch began."""
-    rss: int
-    """When the watch began."""
     peak_pss: int
     """Of what was sampled."""
     peak_rss: int = 0
     cpu: float = 0.0
     """Seconds, user and system."""
-
-    @property
-    def added(self) -> int:
-        """By how much the work raised the peak of what is resident."""
-        return self.peak_rss - self.rss
 
 
 @asynccontextmanager
@@ -98,7 +92,7 @@ async def watched(server: Server) -> AsyncIterator[Usage]:
     await server.quiet()
     family.forget_peak()
     pss = family.pss()
-    usage = Usage(pss, family.rss(), peak_pss=pss)
+    usage = Usage(pss, peak_pss=pss)
     cpu = family.cpu()
     sampling = asyncio.create_task(_sample(family, usage))
     try:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from asyncio.subprocess import PIPE
-from base64 import b64encode
 from collections.abc import Sequence
 from time import perf_counter
-from uuid import uuid4
 
-from aiohttp import ClientSession
-from yarl import URL
-
-from benchmarks.clients.recording import DISPOSITION, FILENAME, MEDIA_TYPE, Recording
+from benchmarks.clients.recording import FILENAME, MEDIA_TYPE, Recording
+from benchmarks.clients.requests import prepared
 from benchmarks.contenders import Door
 from benchmarks.failures import Failed
 from benchmarks.server import Server
 
-TUS = {"Tus-Resumable": "1.0.0"}
 QUIETLY = ("curl", "--silent", "--show-error", "--write-out", "\n%{http_code}", "--header", "Expect:")
 
 
@@ -42,30 +37,10 @@ async def _run(command: Sequence[str]) -> None:
 
 
 async def _command(server: Server, door: Door, recording: Recording) -> Sequence[str]:
-    route = server.contender.doors[door]
-    url = server.url.with_path(route.path.replace("{name}", str(uuid4())))
-    match door:
-        case Door.FORM:
-            file = f"file=@{recording.path};type={MEDIA_TYPE};filename={FILENAME}"
-            return (*QUIETLY, "--form", file, str(url))
-        case Door.RAW:
-            headers = {"Content-Type": MEDIA_TYPE, "Content-Disposition": DISPOSITION}
-            return _body(route.method, recording, headers, url)
-        case Door.TUS:
-            headers = {**TUS, "Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
-            return _body("PATCH", recording, headers, await _created(url, recording.size))
-
-
-def _body(method: str, recording: Recording, headers: dict[str, str], url: URL) -> Sequence[str]:
-    options = [option for name, value in headers.items() for option in ("--header", f"{name}: {value}")]
-    return (*QUIETLY, *options, "--request", method, "--upload-file", str(recording.path), str(url))
-
-
-async def _created(url: URL, size: int) -> URL:
-    """A tus upload without bytes."""
-    metadata = f"filename {b64encode(FILENAME.encode()).decode()}"
-    headers = {**TUS, "Upload-Length": str(size), "Upload-Metadata": metadata}
-    async with ClientSession() as session, session.post(url, headers=headers) as response:
-        if response.status != 201:
-            raise Failed(f"{response.status} {await response.text()}")
-        return url.join(URL(response.headers["Location"]))
+    request = await prepared(server, door, recording.size)
+    if door is Door.FORM:  # curl's own, with a boundary of its own
+        file = f"file=@{recording.path};type={MEDIA_TYPE};filename={FILENAME}"
+        return (*QUIETLY, "--form", file, str(request.url))
+    options = [option for name, value in request.headers.items() for option in ("--header", f"{name}: {value}")]
+    body = ("--upload-file", str(recording.path))
+    return (*QUIETLY, *options, "--request", request.method, *body, str(request.url))

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import perf_counter
 
-from benchmarks.clients.recording import Recording, body, content_type
+from benchmarks.clients.recording import Recording, body
+from benchmarks.clients.requests import Request, prepared
 from benchmarks.contenders import Door
 from benchmarks.failures import Failed
 from benchmarks.server import Server
@@ -21,10 +22,10 @@ class Crowd:
     """Uploads of one recording."""
 
     def __init__(self, server: Server, door: Door, recording: Recording, begun: int) -> None:
-        self._server, self._recording = server, recording
+        self._server, self._door, self._recording = server, door, recording
         content = body(door, recording)
-        self._head = self._request(door, len(content)) + content[:begun]
-        self._rest = content[begun:]
+        self._length = len(content)
+        self._beginning, self._rest = content[:begun], content[begun:]
         self._connections: list[tuple[StreamReader, StreamWriter]] = []
 
     @property
@@ -38,9 +39,10 @@ class Crowd:
 
         async def begin() -> None:
             async with gate:
-                reader, writer = await asyncio.open_connection(self._server.url.host, self._server.url.port)
+                request = await prepared(self._server, self._door, self._recording.size)
+                reader, writer = await asyncio.open_connection(request.url.host, request.url.port)
                 self._connections.append((reader, writer))
-                writer.write(self._head)
+                writer.write(_head(request, self._length) + self._beginning)
                 await writer.drain()
 
         await asyncio.gather(*(begin() for _ in range(count)))
@@ -69,23 +71,23 @@ class Crowd:
         except OSError as error:
             return str(error)
 
-    def _request(self, door: Door, length: int) -> bytes:
-        route = self._server.contender.doors[door]
-        lines = (
-            f"{route.method} {route.path} HTTP/1.1",
-            f"Host: {self._server.url.authority}",
-            f"Content-Type: {content_type(door)}",
-            f"Content-Length: {length}",
-        )
-        return "\r\n".join((*lines, "", "")).encode()
-
 
 @asynccontextmanager
-async def held(server: Server, recording: Recording, begun: int, count: int) -> AsyncIterator[Crowd]:
-    """`count` uploads through the form, `begun` bytes of each sent."""
-    crowd = Crowd(server, Door.FORM, recording, begun)
+async def held(server: Server, door: Door, recording: Recording, begun: int, count: int) -> AsyncIterator[Crowd]:
+    """`count` uploads, `begun` bytes of each sent."""
+    crowd = Crowd(server, door, recording, begun)
     try:
         await crowd.begin(count)
         yield crowd
     finally:
         crowd.abandon()
+
+
+def _head(request: Request, length: int) -> bytes:
+    """Up to the body."""
+    fields = {"Host": request.url.authority, **request.headers, "Content-Length": str(length)}
+    lines = (
+        f"{request.method} {request.url.raw_path} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in fields.items()),
+    )
+    return "\r\n".join((*lines, "", "")).encode()

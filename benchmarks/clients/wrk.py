@@ -8,8 +8,10 @@ from asyncio.subprocess import PIPE, STDOUT
 from dataclasses import dataclass
 from pathlib import Path
 
+from yarl import URL
+
 from benchmarks.clients.recording import DISPOSITION, Recording, body, content_type
-from benchmarks.contenders import Door
+from benchmarks.contenders import Door, Route
 from benchmarks.failures import Failed
 from benchmarks.server import Server
 
@@ -29,20 +31,20 @@ class Load:
 async def upload(server: Server, door: Door, recording: Recording, connections: int, seconds: int) -> Load:
     """Send for so long. Raises Failed unless all that was acknowledged is stored."""
     before = server.stored(recording.size)
-    load = await _run(server, door, recording, connections, seconds)
+    content = server.site.folder / "request"
+    content.write_bytes(body(door, recording))
+    load = await send(server.url, server.contender.doors[door], content, content_type(door), connections, seconds)
     if server.stored(recording.size) - before < load.uploads:
         raise Failed(f"{load.uploads} uploads were acknowledged, but not as many are stored")
     return load
 
 
-async def _run(server: Server, door: Door, recording: Recording, connections: int, seconds: int) -> Load:
-    route = server.contender.doors[door]
-    content = server.site.folder / "request"
-    content.write_bytes(body(door, recording))
+async def send(url: URL, route: Route, content: Path, kind: str, connections: int, seconds: int) -> Load:
+    """Send a file, as a body of that type, for so long. Raises Failed if one is refused."""
     command = ("wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s")
-    arguments = (route.method, route.path, content_type(door), DISPOSITION, content)
+    arguments = (route.method, route.path, kind, DISPOSITION, content)
     process = await asyncio.create_subprocess_exec(
-        *command, "--script", SCRIPT, str(server.url), "--", *arguments, stdout=PIPE, stderr=STDOUT
+        *command, "--script", SCRIPT, str(url), "--", *arguments, stdout=PIPE, stderr=STDOUT
     )
     printed = (await process.communicate())[0].decode(errors="replace").strip()
     if process.returncode:
