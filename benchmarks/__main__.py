@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import cache
+from benchmarks import cache, stages
 from benchmarks.cache import Cache, versions
 from benchmarks.chart import svg
 from benchmarks.contenders import CONTENDERS, OURS
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 async def _run(chosen: argparse.Namespace, folders: Folders) -> None:
     """The results are written after each workload, so that nothing is lost when it is interrupted."""
-    labels = {contender.name: contender.about for contender in CONTENDERS}
+    labels = {**{contender.name: contender.about for contender in CONTENDERS}, **stages.LABELS}
     results = Results(chosen.rounds or (1 if chosen.quick else 3), machine(), await versions(), labels)
     store = Cache(chosen.cache)
     wanted = QUICK if chosen.quick else FULL

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from benchmarks import cache, metrics
 from benchmarks.clients import curl, wrk
 from benchmarks.clients.held import held
 from benchmarks.clients.recording import Recording
-from benchmarks.contenders import Command, Contender, Door
+from benchmarks.contenders import ROOT, Command, Contender, Door
 from benchmarks.folders import Folders
 from benchmarks.metrics import Sample
 from benchmarks.server import Server, Usage, serving, watched
@@ -58,6 +60,14 @@ async def small(folders: Folders, runner: Runner, *, size: int, door: Door, seco
         metrics.P99.key: load.p99,
         **_peaks(usage),
     }
+
+
+async def stage(folders: Folders, *, name: str, size: int, seconds: int) -> Sample:
+    """A part of what our server does for a small file, by itself."""
+    recording = folders.recording(size)
+    with TemporaryDirectory(dir=folders.memory) as folder:
+        command = (sys.executable, "-m", "benchmarks.stages", name, recording.path, folder, str(seconds))
+        return {metrics.CPU_EACH.key: float(await cache.run(*command, folder=ROOT))}
 
 
 async def crowd(folders: Folders, runner: Runner, *, door: Door, count: int, begun: int, size: int) -> Sample:

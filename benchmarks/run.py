@@ -63,6 +63,8 @@ def _lanes(workload: Workload, runners: Iterable[Runner], folders: Folders) -> I
     for runner in runners:
         if workload.takes(runner.contender):
             yield Lane(runner.contender.name, partial(workload.measure, folders, runner))
+    for name, measure in workload.beside.items():
+        yield Lane(name, partial(measure, folders))
 
 
 async def _measure(workload: Workload, lanes: list[Lane], rounds: int, outcome: Outcome) -> None:

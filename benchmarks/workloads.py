@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from benchmarks import measurements, metrics
-from benchmarks.contenders import Contender, Door
+from benchmarks import measurements, metrics, stages
+from benchmarks.contenders import OURS, Contender, Door
 from benchmarks.folders import Folders
 from benchmarks.measurements import CONNECTIONS, Runner
 from benchmarks.metrics import KIB, MIB, Metric, Sample
@@ -72,9 +72,14 @@ class Workload:
     most_rounds: int | None = None
     needs: Sequence[str] = ("curl",)
     """Programs, by the name of their Debian package."""
+    ours_alone: bool = False
+    beside: Mapping[str, Callable[[Folders], Awaitable[Sample]]] = field(default_factory=dict)
+    """What is measured in turn with the contenders, without being one."""
 
     def takes(self, contender: Contender) -> bool:
         """Whether it can be given to a server."""
+        if self.ours_alone and contender.name != OURS:
+            return False
         return self.door is None or self.door in contender.doors
 
 
@@ -89,6 +94,7 @@ def workloads(scale: Scale) -> Sequence[Workload]:
         *(_large(scale, door) for door in Door),
         *(_at_once(scale, door) for door in Door),
         *(_small(scale, door) for door in (Door.FORM, Door.RAW)),
+        _stages(scale),
         *(_held(scale, door) for door in Door),
         _memory(scale),
         _start(),
@@ -130,6 +136,23 @@ def _small(scale: Scale, door: Door) -> Workload:
         SMALL[:1] if door is Door.FORM else (),
         room=FASTEST * scale.seconds * scale.small,
         needs=("curl", "wrk"),
+    )
+
+
+def _stages(scale: Scale) -> Workload:
+    return Workload(
+        "stages",
+        f"Our server's CPU time for {SIZES.text(scale.small)} through the form door, and for parts of the work alone",
+        Door.FORM,
+        partial(measurements.small, size=scale.small, door=Door.FORM, seconds=scale.seconds),
+        (metrics.CPU_EACH,),
+        room=FASTEST * scale.seconds * scale.small,
+        needs=("curl", "wrk"),
+        ours_alone=True,
+        beside={
+            name: partial(measurements.stage, name=name, size=scale.small, seconds=scale.seconds)
+            for name in stages.STAGES
+        },
     )
 
 
