@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.contenders import OURS
 from benchmarks.metrics import Metric, Sample
@@ -67,15 +68,28 @@ class Results:
     notes: list[str] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
 
+    def median(self, workload: str, metric: Metric, contender: str) -> float | None:
+        """Nothing where that was not measured."""
+        figures = [outcome.figures(metric).get(contender) for outcome in self.outcomes if outcome.name == workload]
+        return figures[0].median if figures and figures[0] else None
+
     def as_json(self) -> str:
         """Every sample, and the medians and ratios made of them."""
         return json.dumps({**asdict(self), "outcomes": [_document(outcome) for outcome in self.outcomes]}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Results:
+        """What `as_json` made."""
+        document = json.loads(text)
+        return cls(**{**document, "outcomes": [_outcome(each) for each in document["outcomes"]]})
 
 
 def _document(outcome: Outcome) -> Mapping[str, object]:
     return {
         "name": outcome.name,
         "title": outcome.title,
+        "metrics": [asdict(metric) for metric in outcome.metrics],
+        "charted": [asdict(metric) for metric in outcome.charted],
         "notes": outcome.notes,
         "samples": outcome.samples,
         "medians": {
@@ -84,6 +98,17 @@ def _document(outcome: Outcome) -> Mapping[str, object]:
         },
         "ratios": {metric.key: outcome.ratios(metric) for metric in outcome.metrics},
     }
+
+
+def _outcome(document: Mapping[str, Any]) -> Outcome:
+    return Outcome(
+        document["name"],
+        document["title"],
+        [Metric(**metric) for metric in document["metrics"]],
+        [Metric(**metric) for metric in document["charted"]],
+        document["samples"],
+        document["notes"],
+    )
 
 
 def machine() -> Mapping[str, str | int]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from benchmarks.metrics import Metric
 from benchmarks.results import Figure, Outcome, Results
+from benchmarks.targets import verdicts
 
 
 def markdown(results: Results) -> str:
-    """One table for each workload: the median, the lowest and highest of all rounds, and the median's ratio to ours."""
-    return "\n".join(
-        [*_heading(results), *(line for outcome in results.outcomes for line in _section(outcome, results))]
-    )
+    """What is to be reached, and one table for each workload: the median, the lowest and highest of all rounds, and the
+    median's ratio to ours."""
+    sections = (line for outcome in results.outcomes for line in _section(outcome, results))
+    return "\n".join([*_heading(results), *_targets(results), *sections])
 
 
 def _heading(results: Results) -> Iterator[str]:
@@ -26,6 +27,13 @@ def _heading(results: Results) -> Iterator[str]:
         yield from ("", *(f"- {note}" for note in results.notes))
 
 
+def _targets(results: Results) -> Iterator[str]:
+    reached = list(verdicts(results))
+    if reached:
+        yield from ("", "### Targets", "")
+        yield from table(["Workload", "Target", "Reached", ""], (verdict.cells() for verdict in reached), numbers=[2])
+
+
 def _section(outcome: Outcome, results: Results) -> Iterator[str]:
     yield from ("", f"### {outcome.title}", "", f"`{outcome.name}`")
     if outcome.samples:
@@ -35,11 +43,12 @@ def _section(outcome: Outcome, results: Results) -> Iterator[str]:
 
 
 def _rows(outcome: Outcome, results: Results) -> Iterator[str]:
-    yield _row(["Server", *(metric.title for metric in outcome.metrics)])
-    yield _row(["---", *("---:" for _ in outcome.metrics)])
-    for name in outcome.samples:
-        label = results.labels.get(name, name)
-        yield _row([label, *(_cell(outcome, metric, name) for metric in outcome.metrics)])
+    rows = (
+        [results.labels.get(name, name), *(_cell(outcome, metric, name) for metric in outcome.metrics)]
+        for name in outcome.samples
+    )
+    titles = [metric.title for metric in outcome.metrics]
+    return table(["", *titles], rows, numbers=range(1, 1 + len(titles)))
 
 
 def _cell(outcome: Outcome, metric: Metric, name: str) -> str:
@@ -53,6 +62,13 @@ def _cell(outcome: Outcome, metric: Metric, name: str) -> str:
 def _spread(metric: Metric, figure: Figure) -> str:
     middle, low, high = map(metric.text, (figure.median, figure.low, figure.high))
     return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Container[int]) -> Iterator[str]:
+    """The lines; `numbers` are the columns that stand to the right."""
+    yield _row(head)
+    yield _row(["---:" if place in numbers else "---" for place in range(len(head))])
+    yield from map(_row, rows)
 
 
 def _row(cells: Sequence[str]) -> str:
