@@ -10,10 +10,10 @@ from benchmarks.metrics import Metric
 from benchmarks.results import Figure, Outcome, Results
 
 COLUMNS = 2
-PANEL, GAP, MARGIN = 470, 30, 20
-LABEL, VALUE = 205, 55
+PANEL, GAP, MARGIN = 390, 26, 18
+LABEL, VALUE = 116, 48
 """Pixels left and right of the bars."""
-HEADER, ROW, BAR = 44, 20, 12
+HEADER, ROW, BAR = 42, 18, 12
 
 STYLE = """
 .back { fill: #ffffff } text { font: 12px system-ui, sans-serif; fill: #24292f }
@@ -36,7 +36,7 @@ def svg(results: Results) -> str:
     top = MARGIN
     for row in (panels[first : first + COLUMNS] for first in range(0, len(panels), COLUMNS)):
         for column, (outcome, metric) in enumerate(row):
-            elements += _panel(MARGIN + column * (PANEL + GAP), top, outcome, metric, results)
+            elements += _panel(MARGIN + column * (PANEL + GAP), top, outcome, metric)
         top += max(HEADER + ROW * len(outcome.figures(metric)) for outcome, metric in row) + GAP
     return _document(2 * MARGIN + COLUMNS * PANEL + GAP, top, elements)
 
@@ -45,6 +45,7 @@ def _document(width: int, height: int, elements: Iterable[str]) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
+            "<title>Speed and memory beside other servers</title>",
             f"<style>{STYLE}</style>",
             f'<rect class="back" width="{width}" height="{height}" rx="8"/>',
             *elements,
@@ -53,7 +54,7 @@ def _document(width: int, height: int, elements: Iterable[str]) -> str:
     )
 
 
-def _panel(left: int, top: int, outcome: Outcome, metric: Metric, results: Results) -> Iterator[str]:
+def _panel(left: int, top: int, outcome: Outcome, metric: Metric) -> Iterator[str]:
     figures = outcome.figures(metric)
     better = "more" if metric.more_is_better else "less"
     yield _text(left, top + 12, "title", outcome.title)
@@ -61,17 +62,14 @@ def _panel(left: int, top: int, outcome: Outcome, metric: Metric, results: Resul
     scale = (PANEL - LABEL - VALUE) / (max(figure.high for figure in figures.values()) or 1)
     best_first = sorted(figures, key=lambda name: figures[name].median, reverse=metric.more_is_better)
     for place, name in enumerate(best_first):
-        yield from _bar(left, top + HEADER + place * ROW, results.labels.get(name, name), name == OURS)
-        yield from _length(left + LABEL, top + HEADER + place * ROW, figures[name], metric, scale, name == OURS)
+        kind = "ours" if name.startswith(OURS) else "peer"
+        height = top + HEADER + place * ROW
+        yield _text(left + LABEL - 8, height + BAR - 2, f"label name-{kind}", name)
+        yield from _bar(left + LABEL, height, kind, figures[name], metric, scale)
 
 
-def _bar(left: int, top: int, label: str, is_ours: bool) -> Iterator[str]:
-    yield _text(left + LABEL - 8, top + BAR - 2, "label name-ours" if is_ours else "label", label)
-
-
-def _length(left: int, top: int, figure: Figure, metric: Metric, scale: float, is_ours: bool) -> Iterator[str]:
+def _bar(left: int, top: int, kind: str, figure: Figure, metric: Metric, scale: float) -> Iterator[str]:
     width, low, high = (max(value, 0) * scale for value in (figure.median, figure.low, figure.high))
-    kind = "ours" if is_ours else "peer"
     yield f'<rect class="{kind}" x="{left}" y="{top}" width="{width:.1f}" height="{BAR}" rx="2"/>'
     if high > low:
         middle = top + BAR / 2

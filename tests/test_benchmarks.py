@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import readme
 from benchmarks.cache import Cache
-from benchmarks.contenders import CONTENDERS, OURS
+from benchmarks.chart import svg
+from benchmarks.contenders import CONTENDERS, OURS, ROOT
 from benchmarks.failures import Failed
 from benchmarks.folders import Folders
 from benchmarks.measurements import start
@@ -20,6 +22,7 @@ from benchmarks.targets import TARGETS, TWO_WORKERS, Target, verdicts
 from benchmarks.workloads import FULL, Workload, workloads
 
 STORED = Path(__file__).with_name("benchmark_results.json")
+LATEST = ROOT / "benchmarks/results/latest.json"
 
 
 def stored() -> Results:
@@ -61,6 +64,26 @@ def test_targets_are_judged_by_the_results() -> None:
         "`start` | start, ms < 1000 | 399 | met",
         "`start` | idle RSS of the main process, MB < 90 | 74.6 | met",
     ]
+
+
+def test_readme_gets_the_figures_and_keeps_the_rest() -> None:
+    text = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
+    filled = readme.filled(text, STORED)
+    assert filled.startswith(f"before\n{readme.BEGIN}\n![")
+    assert filled.endswith(f"|\n{readme.END}\nafter\n")
+    assert "old" not in filled
+    assert readme.filled(filled, STORED) == filled
+
+
+def test_readme_has_a_place_for_the_figures() -> None:
+    assert readme.filled(readme.README.read_text(), STORED) != readme.README.read_text()
+
+
+@pytest.mark.skipif(not LATEST.exists(), reason="there is no run to compare with")
+def test_readme_shows_the_latest_run() -> None:
+    text = readme.README.read_text()
+    assert readme.filled(text, LATEST) == text
+    assert LATEST.with_suffix(".svg").read_text() == svg(Results.from_json(LATEST.read_text()))
 
 
 async def test_each_round_begins_with_another_one(tmp_path: Path) -> None:
