@@ -18,9 +18,10 @@ KEPT = 256
 class Examinations:
     """The examinations of uploads that are under way."""
 
-    def __init__(self, store: Store, formats: Container[str]) -> None:
+    def __init__(self, store: Store, formats: Container[str], *, workers: int = 1) -> None:
         self._store = store
         self._formats = formats
+        self._workers = workers
         self._kept: OrderedDict[UUID, tuple[int, Examination]] = OrderedDict()
 
     async def take(self, upload: Upload, check: Observe) -> Examination:
@@ -34,7 +35,7 @@ class Examinations:
     def keep(self, upload: Upload, examination: Examination) -> None:
         """Keep it for the next piece, if there is room; whoever paused longest makes some."""
         self._kept[upload.id] = upload.offset, examination
-        if len(self._kept) > KEPT:
+        if len(self._kept) > KEPT // self._workers:
             self._kept.popitem(last=False)
 
     def forget(self, id: UUID) -> None:

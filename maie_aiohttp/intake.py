@@ -59,6 +59,7 @@ class Intake:
         locks: Locks,
         rules: Rules,
         scanner: Scanner = NO_SCANNER,
+        hub: Hub | None = None,
     ) -> None:
         self.store = store
         self.catalog = catalog
@@ -67,7 +68,7 @@ class Intake:
         self.rules = rules
         self.scanner = scanner
         self.claims = Claims(store)
-        self.hub = Hub()
+        self.hub = hub or Hub()
         self.receiving = self.hub.receiving
         """Uploads whose bytes are on their way."""
 
@@ -162,21 +163,24 @@ class Delivery:
         self._settlement = Settlement(intake.store, intake.catalog, intake.hub)
         self._begun: list[UUID] = []
         self._received: list[Received] = []
+        self._owned = ExitStack()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, _: object, error: object, __: object) -> None:
-        for id in self._begun:
-            if self._settlement.decided:
-                await self._intake.discard(id)
-                self._intake.hub.given_up(id, error)
-            else:
-                self._intake.hub.forget(id)
+        with self._owned:
+            for id in self._begun:
+                if self._settlement.decided:
+                    await self._intake.discard(id)
+                    self._intake.hub.given_up(id, error)
+                else:
+                    self._intake.hub.forget(id)
 
     async def receive(self, declared: Declared, chunks: AsyncIterator[bytes]) -> None:
         """Take one file to its end. Raises what is wrong with it as soon as that is known."""
         upload = _begun(declared)
+        self._owned.enter_context(self._intake.locks.own(upload.id))
         self._begun.append(upload.id)
         self._intake.hub.begun(upload)
         size, findings = await self._examined(upload, declared, chunks)

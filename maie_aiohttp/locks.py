@@ -5,6 +5,9 @@ the kernel gives it back when the process ends, however it ends, so nothing is l
 taken puts a shared lock on another, far behind it: the upload is wanted. Holders look there now and then, by asking the
 kernel what would be in the way (F_GETLK). That takes nothing and overlooks the locks of the process itself: nobody's
 look is another's wish, and a process that looks keeps its own wishes.
+
+A third byte, farther behind, says that a process works on the upload although nobody could want it yet, or at all. It
+is never waited for, and nobody is asked to give it up.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ RETRY_EVERY = 0.025
 """Seconds between two attempts at an upload that another process holds."""
 
 PLACES = 1 << 61
-"""So many bytes can be held; the next so many say which of them are wanted."""
+"""So many bytes can be held; the next so many say which of them are wanted, and the next which are owned."""
+
+_OWNED = 2 * PLACES
 
 
 class Locks:
@@ -47,6 +52,7 @@ class Locks:
         self._lines: dict[UUID, list[asyncio.Event]] = {}
         """Who holds or wants an upload, in the order they came; the event of the first is set."""
         self._held: dict[UUID, Interrupt] = {}
+        self._owned: set[UUID] = set()
         self._watching = False
 
     def close(self) -> None:
@@ -74,6 +80,28 @@ class Locks:
         if id in self._lines or not self._bytes.take(_place(id)):
             raise _locked()
         with self._in_line(id), self._holding(id, uninterruptible):
+            yield
+
+    @contextmanager
+    def own(self, id: UUID) -> Iterator[None]:
+        """Say, as long as this process lives, that it works on something. Raises `Locked` if anybody else does."""
+        if id in self._owned or not self._bytes.take(_OWNED + _place(id)):
+            raise _locked()
+        self._owned.add(id)
+        try:
+            yield
+        finally:
+            self._owned.discard(id)
+            self._bytes.give_back(_OWNED + _place(id))
+
+    def is_owned(self, id: UUID) -> bool:
+        """Whether a living process says that it works on it."""
+        return id in self._owned or self._bytes.taken(_OWNED + _place(id))
+
+    @contextmanager
+    def vacant(self, id: UUID) -> Iterator[None]:
+        """Hold the upload if no living process works on it. Raises `Locked`, at once and without disturbing it."""
+        with self.own(id), self.try_hold(id):
             yield
 
     @contextmanager
@@ -163,8 +191,12 @@ class _Bytes:
 
     def wanted(self, first: int, last: int) -> bool:
         """Whether another process wants a byte from `first` to `last`."""
-        question = _flock(fcntl.F_WRLCK, PLACES + first, last - first + 1)
-        nobody = _flock(fcntl.F_UNLCK, PLACES + first, last - first + 1)
+        return self.taken(PLACES + first, PLACES + last)
+
+    def taken(self, first: int, last: int | None = None) -> bool:
+        """Whether another process has the byte, or one up to `last`."""
+        length = 1 if last is None else last - first + 1
+        question, nobody = _flock(fcntl.F_WRLCK, first, length), _flock(fcntl.F_UNLCK, first, length)
         return fcntl.fcntl(self._file, fcntl.F_GETLK, question) != nobody
 
     @contextmanager

@@ -55,15 +55,21 @@ async def recover(store: Store, catalog: Catalog) -> None:
 
 async def clear_up(store: Store, catalog: Catalog, unfinished: Sequence[UUID]) -> None:
     """Clear up what a crash left of these uploads. Nobody may be at work on them."""
+    async for left in traces(store, catalog, unfinished):
+        try:
+            await _recover(store, catalog, left)
+        except StorageFailed:
+            log.exception("unfinished upload left alone", upload=str(left.id))
+
+
+async def traces(store: Store, catalog: Catalog, unfinished: Sequence[UUID]) -> AsyncIterator[Trace]:
+    """What there is of these uploads besides their marks."""
     published = await store.published(unfinished)
     for start in range(0, len(unfinished), PAGE):
         ids = unfinished[start : start + PAGE]
         records = await catalog.find(ids)
         for id in ids:
-            try:
-                await _recover(store, catalog, _Trace(id, records.get(id), published.get(id)))
-            except StorageFailed:
-                log.exception("unfinished upload left alone", upload=str(id))
+            yield Trace(id, records.get(id), published.get(id))
 
 
 async def anywhere(_: Position) -> None:
@@ -90,7 +96,7 @@ async def compare(
     is logged, and left out."""
     while page := await _next_page(catalog, status, after):
         for upload in page:
-            async with _outliving("record not compared with its file"):
+            async with outliving("record not compared with its file"):
                 await confirm(upload)
             after = Position(upload.created_at, upload.id)
             await reached(after)
@@ -177,7 +183,7 @@ async def sha256(store: Store, locator: str, size: int, pace: Pace = unhurried) 
 
 
 @dataclass(frozen=True, slots=True)
-class _Trace:
+class Trace:
     """What a crash left of an upload besides its mark."""
 
     id: UUID
@@ -189,8 +195,13 @@ class _Trace:
         """Whether its client can continue it. Of one that is made of others, no client was told."""
         return self.record is not None and self.record.status in UNDECIDED and not self.record.is_final
 
+    @property
+    def is_in_order(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.goes_on and self.published is None
 
-async def _recover(store: Store, catalog: Catalog, left: _Trace) -> None:
+
+async def _recover(store: Store, catalog: Catalog, left: Trace) -> None:
     mark = store.locator_of(left.id)
     if left.record is not None and left.record.stored is not None:
         if left.published is None:
@@ -202,14 +213,14 @@ async def _recover(store: Store, catalog: Catalog, left: _Trace) -> None:
         await _take_back(store, catalog, left)
 
 
-async def _take_back(store: Store, catalog: Catalog, left: _Trace) -> None:
+async def _take_back(store: Store, catalog: Catalog, left: Trace) -> None:
     if left.published is not None:
         await store.retract(store.locator_of(left.id), left.published)
     if left.record is not None and left.record.status is Status.SCANNING:
         await catalog.move(left.id, Status.RECEIVING, expires_at=left.record.expires_at)
 
 
-async def _give_up(store: Store, catalog: Catalog, left: _Trace) -> None:
+async def _give_up(store: Store, catalog: Catalog, left: Trace) -> None:
     if left.record is not None and left.record.status in UNDECIDED:
         await catalog.remove(left.id)
     if left.published is not None:
@@ -221,12 +232,12 @@ async def _give_up(store: Store, catalog: Catalog, left: _Trace) -> None:
 async def _next_page(catalog: Catalog, status: Status, after: Position | None) -> Sequence[Upload]:
     """The uploads in `status` behind `after`; asked for until the catalog answers, as only it knows what is next."""
     while True:
-        async with _outliving("records not listed"):
+        async with outliving("records not listed"):
             return await catalog.list(PAGE, status=status, after=after)
 
 
 async def _audit_files(store: Store, catalog: Catalog) -> None:
-    async with _outliving("files not compared with their records"):
+    async with outliving("files not compared with their records"):
         if await _belong_together(store, catalog):
             await _quarantine_all_unknown(store, catalog)
 
@@ -248,7 +259,7 @@ async def _belong_together(store: Store, catalog: Catalog) -> bool:
 async def _quarantine_all_unknown(store: Store, catalog: Catalog) -> None:
     async with aclosing(store.all_published()) as batches:
         async for batch in batches:
-            async with _outliving("files not compared with their records"):
+            async with outliving("files not compared with their records"):
                 await _quarantine_unknown(store, catalog, batch)
                 await asyncio.sleep(PAUSE)
 
@@ -262,7 +273,7 @@ async def _quarantine_unknown(store: Store, catalog: Catalog, batch: Sequence[tu
 
 
 @asynccontextmanager
-async def _outliving(failure: str) -> AsyncIterator[None]:
+async def outliving(failure: str) -> AsyncIterator[None]:
     """Whatever goes wrong inside is logged, and followed by a rest."""
     try:
         yield

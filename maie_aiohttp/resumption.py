@@ -38,32 +38,33 @@ log = structlog.get_logger()
 class Resumption:
     """Takes uploads in piece by piece."""
 
-    def __init__(self, intake: Intake, lifetime: timedelta) -> None:
+    def __init__(self, intake: Intake, lifetime: timedelta, *, workers: int = 1) -> None:
+        """One of so many `workers`, which share what is bounded here."""
         self._intake = intake
         self._store = intake.store
         self._catalog = intake.catalog
         self._locks = intake.locks
         self._claims = intake.claims
-        self._examinations = Examinations(intake.store, intake.rules.formats)
+        self._examinations = Examinations(intake.store, intake.rules.formats, workers=workers)
         self._screening = Screening(intake)
         self.lifetime = lifetime
         """How long an upload is kept that nobody continues."""
-        self._concatenations = asyncio.Semaphore(CONCATENATIONS)
-        self._undecided: set[UUID] = set()
-        """Uploads that were published, and of which the catalog did not say whether it has recorded that."""
+        self._concatenations = asyncio.Semaphore(max(1, CONCATENATIONS // workers))
 
     async def create(
         self, declared: Declared, *, metadata: Metadata, echo: Mapping[str, str], partial: bool = False
     ) -> Upload:
         """Begin an upload; `declared.at_most` is its length, None if that is not known yet. Raises what
         `Intake.admit` raises."""
-        return await self._create(declared, metadata, Terms(declared.media_type, declared.digests, echo, partial))
+        terms = Terms(declared.media_type, declared.digests, echo, partial)
+        with self._locks.own(id := uuid4()):
+            return await self._create(id, declared, metadata, terms)
 
-    async def _create(self, declared: Declared, metadata: Metadata, terms: Terms) -> Upload:
+    async def _create(self, id: UUID, declared: Declared, metadata: Metadata, terms: Terms) -> Upload:
         claim = await self._intake.admit(declared)
         now = datetime.now(UTC)
         upload = Upload(
-            id=uuid4(),
+            id=id,
             status=Status.RECEIVING,
             filename=declared.filename,
             size=declared.at_most,
@@ -97,7 +98,6 @@ class Resumption:
             if upload.stored is not None:
                 return upload
             await self._screening.take_back(upload)
-            await self._take_back(id)
             return await self._continue(upload, piece, interruption)
 
     async def look(self, id: UUID) -> Upload:
@@ -115,8 +115,9 @@ class Resumption:
         async with self._concatenations:
             sizes = [await self._size_of_part(id) for id in parts]
             terms = Terms(declared.media_type, declared.digests, echo, final=True)
-            whole = await self._create(replace(declared, at_most=sum(sizes)), metadata, terms)
-            return await self._join(whole, Piece(0, self._parts(parts, sizes), uninterruptible, size=whole.size))
+            with self._locks.own(id := uuid4()):
+                whole = await self._create(id, replace(declared, at_most=sum(sizes)), metadata, terms)
+                return await self._join(whole, Piece(0, self._parts(parts, sizes), uninterruptible, size=whole.size))
 
     async def _join(self, whole: Upload, piece: Piece) -> Upload:
         try:
@@ -211,22 +212,10 @@ class Resumption:
 
     async def _settle(self, received: Received) -> Upload:
         await self._intake.inspect(received)
-        settlement = Settlement(self._store, self._catalog, self._intake.hub)
         async with self._screening.passed(received):
-            try:
-                (upload,) = await settlement.settle([received])
-            finally:
-                if not settlement.decided:
-                    self._undecided.add(received.upload.id)
+            (upload,) = await Settlement(self._store, self._catalog, self._intake.hub).settle([received])
         self._claims.end(upload.id)
         return upload
-
-    async def _take_back(self, id: UUID) -> None:
-        """An upload that is still receiving goes on where only its first name stands."""
-        if id in self._undecided:
-            if published := (await self._store.published([id])).get(id):
-                await self._store.retract(self._store.locator_of(id), published)
-            self._undecided.discard(id)
 
     async def _reject(self, upload: Upload, error: IntakeError) -> None:
         until = datetime.now(UTC) + REMEMBERED

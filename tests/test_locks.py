@@ -316,6 +316,45 @@ async def test_looking_after_others_wishes_keeps_ones_own(locks: Locks, file: Pa
         await holding.let_go()
 
 
+async def test_what_is_owned_is_left_alone_here(locks: Locks) -> None:
+    with locks.own(UPLOAD):
+        assert locks.is_owned(UPLOAD)
+        assert not locks.is_owned(ANOTHER)
+        with pytest.raises(Locked), locks.own(UPLOAD):
+            pass
+        with pytest.raises(Locked), locks.vacant(UPLOAD):
+            pass
+        async with locks.hold(UPLOAD, no_interest):
+            pass
+    assert not locks.is_owned(UPLOAD)
+    with locks.vacant(UPLOAD):
+        assert locks.is_owned(UPLOAD)
+
+
+async def test_what_is_held_is_not_vacant(locks: Locks) -> None:
+    async with locks.hold(UPLOAD, no_interest):
+        with pytest.raises(Locked), locks.vacant(UPLOAD):
+            pass
+    with locks.vacant(UPLOAD):
+        pass
+
+
+async def test_what_another_process_owns_it_loses_with_its_life(locks: Locks, file: Path) -> None:
+    async with other("own", file, UPLOAD) as process:
+        assert await line(process) == "owned"
+        assert locks.is_owned(UPLOAD)
+        for attempt in (locks.own, locks.vacant):
+            with pytest.raises(Locked), attempt(UPLOAD):
+                pass
+        with locks.own(ANOTHER), locks.try_hold(UPLOAD):
+            assert locks.is_owned(UPLOAD)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    assert not locks.is_owned(UPLOAD)
+    with locks.vacant(UPLOAD):
+        pass
+
+
 async def test_two_processes_that_want_what_the_other_holds_both_hear_of_it(locks: Locks, file: Path) -> None:
     first = Holder(locks)
     await first.held.wait()
@@ -401,6 +440,13 @@ async def play_keep(locks: Locks, id: str) -> None:
         await asyncio.Event().wait()
 
 
+async def play_own(locks: Locks, id: str) -> None:
+    """Own for ever."""
+    with locks.own(UUID(id)):
+        say("owned")
+        await asyncio.Event().wait()
+
+
 async def play_swap(locks: Locks, held: str, wanted: str) -> None:
     """Hold one upload, and let it go only when the other one is held too."""
     async with locks.hold(UUID(held), lambda error: say(type(error).__name__)):
@@ -425,6 +471,7 @@ async def play_race(locks: Locks, *arguments: str) -> None:
 OTHERS: Mapping[str, Callable[..., Awaitable[None]]] = {
     "hold": play_hold,
     "keep": play_keep,
+    "own": play_own,
     "swap": play_swap,
     "look": play_look,
     "race": play_race,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
 
-from maie_aiohttp import reconcile
+from maie_aiohttp import reconcile, succession
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.errors import Busy, StorageFailed, Truncated
 from maie_aiohttp.formats import CORE
@@ -27,6 +28,7 @@ from maie_aiohttp.reconcile import audit, confirm_damage, recover
 from maie_aiohttp.resumption import Resumption
 from maie_aiohttp.stores import disk as disk_module
 from maie_aiohttp.stores.disk import DiskStore
+from maie_aiohttp.succession import recover_beside
 from tests import audio
 from tests.conftest import files
 from tests.layers import (
@@ -50,6 +52,9 @@ CONTENT = b"hello"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 RECORD = upload(ID, stored=stored(ID, sha256=SHA256))
 MARK, PUBLISHED, ORPHAN = f"incoming/{ID}.part", f"audio/ab/{ID}.wav", f"orphans/{ID}.wav"
+
+
+Recovering = Callable[[DiskStore, SqlCatalog], Awaitable[None]]
 
 
 class Layers:
@@ -82,65 +87,145 @@ class Layers:
 async def layers(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Layers]:
     """Both, empty; the audit takes no rest."""
     monkeypatch.setattr(reconcile, "PAUSE", 0)
+    monkeypatch.setattr(succession, "PAUSE_FOR_USERS", 0.01)
     monkeypatch.setattr(reconcile, "PAUSE_AFTER_FAILURE", 0, raising=False)
     with disk_store(folder) as store:
         async with sql_catalog(tmp_path / "catalog.sqlite") as catalog:
             yield Layers(store, catalog)
 
 
-async def recovered(layers: Layers, folder: Path) -> tuple[list[str], list[Upload]]:
+@pytest.fixture(params=["at start", "beside others"])
+def recovering(layers: Layers, folder: Path, request: pytest.FixtureRequest) -> Iterator[Recovering]:
+    """Both ways to clear up, where nobody else is at work."""
+    with upload_locks(folder) as locks:
+        beside = partial(recover_beside, locks=locks)
+        yield beside if request.param == "beside others" else recover
+
+
+async def recovered(layers: Layers, folder: Path, recovering: Recovering = recover) -> tuple[list[str], list[Upload]]:
     """What is there after start-up; and after another one, should a crash have fallen into the first."""
-    await recover(layers.store, layers.catalog)
+    await recovering(layers.store, layers.catalog)
     first = files(folder), await layers.records()
-    await recover(layers.store, layers.catalog)
+    await recovering(layers.store, layers.catalog)
     assert (files(folder), await layers.records()) == first
     return first
 
 
-async def test_killed_while_receiving(layers: Layers, folder: Path) -> None:
+async def test_killed_while_receiving(layers: Layers, folder: Path, recovering: Recovering) -> None:
     await layers.receive()
-    assert await recovered(layers, folder) == ([], [])
+    assert await recovered(layers, folder, recovering) == ([], [])
 
 
-async def test_killed_between_publishing_and_the_record(layers: Layers, folder: Path) -> None:
+async def test_killed_between_publishing_and_the_record(layers: Layers, folder: Path, recovering: Recovering) -> None:
     await layers.publish()
-    assert await recovered(layers, folder) == ([ORPHAN], [])
+    assert await recovered(layers, folder, recovering) == ([ORPHAN], [])
     assert (folder / ORPHAN).read_bytes() == CONTENT
 
 
-async def test_killed_before_the_mark_was_removed(layers: Layers, folder: Path, tmp_path: Path) -> None:
+async def test_killed_before_the_mark_was_removed(
+    layers: Layers, folder: Path, tmp_path: Path, recovering: Recovering
+) -> None:
     await layers.record()
-    assert await recovered(layers, folder) == ([PUBLISHED], [RECORD])
+    assert await recovered(layers, folder, recovering) == ([PUBLISHED], [RECORD])
     assert len(query(tmp_path / "catalog.sqlite", "SELECT * FROM outbox")) == 1
 
 
-async def test_killed_while_deleting_before_the_bytes_were_taken_back(layers: Layers, folder: Path) -> None:
+async def test_killed_while_deleting_before_the_bytes_were_taken_back(
+    layers: Layers, folder: Path, recovering: Recovering
+) -> None:
     await layers.complete()
     (folder / MARK).hardlink_to(folder / PUBLISHED)
-    assert await recovered(layers, folder) == ([PUBLISHED], [RECORD])
+    assert await recovered(layers, folder, recovering) == ([PUBLISHED], [RECORD])
 
 
-async def test_killed_while_deleting_before_the_record_was_removed(layers: Layers, folder: Path) -> None:
+async def test_killed_while_deleting_before_the_record_was_removed(
+    layers: Layers, folder: Path, recovering: Recovering
+) -> None:
     await layers.complete()
     await layers.store.retract(MARK, PUBLISHED)
-    assert await recovered(layers, folder) == ([PUBLISHED], [RECORD])
+    assert await recovered(layers, folder, recovering) == ([PUBLISHED], [RECORD])
     assert (folder / PUBLISHED).read_bytes() == CONTENT
     assert (folder / PUBLISHED).stat().st_mode & 0o777 == 0o440
 
 
-async def test_killed_while_deleting_after_the_record_was_removed(layers: Layers, folder: Path) -> None:
+async def test_killed_while_deleting_after_the_record_was_removed(
+    layers: Layers, folder: Path, recovering: Recovering
+) -> None:
     await layers.complete()
     await layers.store.retract(MARK, PUBLISHED)
     await layers.catalog.remove(ID)
-    assert await recovered(layers, folder) == ([], [])
+    assert await recovered(layers, folder, recovering) == ([], [])
 
 
-async def test_recovery_touches_nothing_else(layers: Layers, folder: Path) -> None:
+async def test_recovery_touches_nothing_else(layers: Layers, folder: Path, recovering: Recovering) -> None:
     await layers.complete()
     for foreign in ("incoming/notes.txt", "incoming/other.part", "audio/ab/notes.txt", f"audio/ab/{ID}.wav.bak"):
         (folder / foreign).write_bytes(b"mine")
     before = files(folder)
-    assert await recovered(layers, folder) == (before, [RECORD])
+    assert await recovered(layers, folder, recovering) == (before, [RECORD])
+
+
+async def test_what_others_work_on_is_left_alone(layers: Layers, folder: Path) -> None:
+    """Until they end; what nobody works on is cleared up meanwhile."""
+    ids = theirs, mine, left = [UUID(int=number << 120 | 4) for number in (1, 2, 3)]
+    for id in ids:
+        await layers.publish(id)
+    with upload_locks(folder) as locks:
+        clearing = partial(recover_beside, layers.store, layers.catalog, locks)
+        with locks.own(theirs):
+            with locks.try_hold(mine):
+                asked = asyncio.create_task(clearing())
+                await until_gone(folder, left)
+                assert not asked.done()
+                await layers.catalog.settle([upload(mine, stored=stored(mine, sha256=SHA256))])
+            await asked
+            assert files(folder) == [
+                *(f"audio/{id.hex[:2]}/{id}.wav" for id in (theirs, mine)),
+                f"incoming/{theirs}.part",
+                f"orphans/{left}.wav",
+            ]
+        await clearing()
+        assert [record.id for record in await layers.records()] == [mine]
+        assert len(files(folder)) == 3
+
+
+async def until_gone(folder: Path, id: UUID) -> None:
+    """Wait until the upload has no mark."""
+    while (folder / f"incoming/{id}.part").exists():  # noqa: ASYNC110 - no event tells
+        await asyncio.sleep(0.01)
+
+
+async def test_clearing_up_beside_others_outlives_a_catalog_that_fails(
+    layers: Layers, folder: Path, tmp_path: Path
+) -> None:
+    await layers.receive()
+    query(tmp_path / "catalog.sqlite", "ALTER TABLE uploads RENAME TO lost")
+    with upload_locks(folder) as locks, capture_logs() as logs:
+        clearing = asyncio.create_task(recover_beside(layers.store, layers.catalog, locks))
+        while not logs:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
+        assert files(folder) == [MARK]
+        query(tmp_path / "catalog.sqlite", "ALTER TABLE lost RENAME TO uploads")
+        await clearing
+    assert files(folder) == []
+
+
+async def test_who_ended_since_it_was_found_is_left_alone(
+    layers: Layers, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await layers.record()
+    listed = [ID]
+    await layers.store.discard(MARK)
+    await layers.catalog.remove(ID)
+
+    async def late() -> list[UUID]:
+        return listed
+
+    monkeypatch.setattr(layers.store, "unfinished", late)
+    with upload_locks(folder) as locks, capture_logs() as logs:
+        await recover_beside(layers.store, layers.catalog, locks)
+    assert logs == []
+    assert files(folder) == [PUBLISHED]
 
 
 @pytest.mark.parametrize("step", ["receive", "publish", "complete"])

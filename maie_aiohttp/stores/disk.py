@@ -83,7 +83,7 @@ class DiskStore:
         advance: Advance = unheard,
         ahead: Ahead = UNKNOWN,
     ) -> int:
-        part = PartFile(self._folder.descriptor, locator, offset, observe, conclude)
+        part = PartFile(self._folder.descriptor, locator, offset, observe, conclude, self._shelf.take_back)
         claim = ahead.claim or self.promise(0)
 
         def write(block: Chunk) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 
 from maie_aiohttp.errors import Damaged, StorageFailed
@@ -21,11 +22,21 @@ class PartFile:
     """A file below `incoming/`, written from an offset on. It is opened by the first hop that has bytes for it, so
     that a small upload costs one hop in all."""
 
-    def __init__(self, root: int, locator: str, offset: int, observe: Observe, conclude: Conclude) -> None:
+    def __init__(
+        self,
+        root: int,
+        locator: str,
+        offset: int,
+        observe: Observe,
+        conclude: Conclude,
+        take_back: Callable[[str], None],
+    ) -> None:
+        """`take_back` is called for a file that has another name yet: it was published."""
         self._root = root
         self._locator = locator
         self._observe = observe
         self._conclude = conclude
+        self._take_back = take_back
         self._descriptor: int | None = None
         self._last: Chunk = b""
         """The last block, in which the end of a small upload can be read without a system call."""
@@ -124,6 +135,8 @@ class PartFile:
     def _cut(self, descriptor: int) -> None:
         """Go on at the offset, whatever stands behind it."""
         found = os.fstat(descriptor)
+        if found.st_nlink > 1:
+            self._take_back(self._locator)
         if not stat.S_ISREG(found.st_mode):
             raise StorageFailed("Something that is not a file stands where the upload should go.")
         if found.st_size < self._position:

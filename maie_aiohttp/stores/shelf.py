@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -74,6 +74,11 @@ class Shelf:
         self.discard(publication.published)
         self._sync(publication.folder)
 
+    def take_back(self, locator: str) -> None:
+        """Undo `publish`, wherever that went."""
+        for published in self.published(_ids([PurePosixPath(locator).name])).values():
+            self.retract(Publication(locator, published))
+
     def begin(self, locator: str) -> None:
         """Make an empty file with a durable name."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -98,8 +103,7 @@ class Shelf:
 
     def unfinished(self) -> Sequence[UUID]:
         """The uploads with a name below `incoming/`; other files there are left alone."""
-        names = self._list("incoming")
-        return [id for name in names if name.endswith(".part") and (id := id_of(name)) is not None]
+        return _ids(name for name in self._list("incoming") if name.endswith(".part"))
 
     def published(self, ids: Collection[UUID]) -> Mapping[UUID, str]:
         """The final names of those uploads that have one, whatever its extension. Each folder is listed once."""
@@ -199,6 +203,11 @@ def _outcome(step: Callable[Args, None], *args: Args.args, **kwargs: Args.kwargs
     except IntakeError as error:
         return error
     return None
+
+
+def _ids(names: Iterable[str]) -> Sequence[UUID]:
+    """The UUIDs that files are named by; those that are not ours are left out."""
+    return [id for name in names if (id := id_of(name)) is not None]
 
 
 def id_of(name: str) -> UUID | None:

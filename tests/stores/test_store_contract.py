@@ -237,6 +237,14 @@ async def test_goes_on_after_being_taken_back(store: Store) -> None:
     assert await content(store, published) == b"hello, world"
 
 
+async def test_goes_on_although_it_was_published(store: Store) -> None:
+    mark = await put(store)
+    await store.publish(mark, ID, ".wav")
+    assert await store.append(mark, 5, pieces(b", world"), unconcerned) == 12
+    assert await store.published([ID]) == {}
+    assert await content(store, await store.publish(mark, ID, ".wav")) == b"hello, world"
+
+
 async def test_an_objection_passes_through(store: Store) -> None:
     def object_to_all(_: Chunk) -> None:
         raise NotAudio("no")
