@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import (
@@ -68,8 +68,9 @@ Change = Callable[[Transaction], None]
 class Database:
     """Raises `StorageFull`, `Busy` and `StorageFailed` for what goes wrong in the database."""
 
-    def __init__(self, url: str) -> None:
-        """Does not connect yet. Raises `StorageFailed` for a URL nobody understands."""
+    def __init__(self, url: str, turn: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        """Does not connect yet. A transaction is one `turn`. Raises `StorageFailed` for a URL nobody understands."""
+        self._turn = turn
         try:
             self._engine = create_engine(url, hide_parameters=True, pool_size=READERS + 1)
         except (ModuleNotFoundError, TypeError, ValueError, exc.SQLAlchemyError):
@@ -133,7 +134,7 @@ class Database:
 
     def _transaction(self, changes: Sequence[Change]) -> None:
         assert self._writer is not None, "the database is not open"  # noqa: S101 - a slip of ours, not of a user
-        with self._writer.begin():
+        with self._turn(), self._writer.begin():
             transaction = Transaction(self._writer)
             for change in changes:
                 change(transaction)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -32,9 +33,9 @@ class SqlCatalog:
         self._contradicts_itself = False
 
     @classmethod
-    async def open(cls, url: str) -> SqlCatalog:
-        """Connect and bring the schema up to date. Raises `StorageFailed` and `Busy`."""
-        database = Database(url)
+    async def open(cls, url: str, turn: Callable[[], AbstractContextManager[None]] = nullcontext) -> SqlCatalog:
+        """Connect and bring the schema up to date; write when it is our `turn`. Raises `StorageFailed` and `Busy`."""
+        database = Database(url, turn)
         try:
             await database.open(upgrade)
         except IntakeError:
