@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from itertools import groupby
 from typing import Any, NoReturn
@@ -18,12 +18,15 @@ from maie_aiohttp import cors, expiry, middlewares, pages, protocols
 from maie_aiohttp.addresses import socket_address
 from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE, LIMITS, RESUMPTION, SERVER, STORE
 from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
+from maie_aiohttp.catalogs.turn import Turn
 from maie_aiohttp.clamd import Clamd
 from maie_aiohttp.drain import Drain
 from maie_aiohttp.formats import CORE, OPTIONAL
+from maie_aiohttp.hub import Hub
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.intake import Intake, Rules
 from maie_aiohttp.interfaces import Scanner
+from maie_aiohttp.leadership import leading
 from maie_aiohttp.locks import Locks
 from maie_aiohttp.problems import http_answer
 from maie_aiohttp.reconcile import audit, recover
@@ -31,10 +34,13 @@ from maie_aiohttp.resumption import Resumption
 from maie_aiohttp.scanner import ClamdScanner, NoScanner
 from maie_aiohttp.scrub import Bookmark, Scrub
 from maie_aiohttp.settings import ConfigurationError, Scan, Settings
+from maie_aiohttp.shared_hub import SharedHub
+from maie_aiohttp.siblings import Siblings
 from maie_aiohttp.stores.blocks import BlockBudget
 from maie_aiohttp.stores.disk import DiskStore
 from maie_aiohttp.stores.folder import DataFolder
 from maie_aiohttp.stores.space import Reserve
+from maie_aiohttp.succession import recover_beside
 from maie_aiohttp.throttle import Throttle
 
 log = structlog.get_logger()
@@ -51,7 +57,16 @@ def check(settings: Settings) -> Rules:
 
 def build(settings: Settings) -> web.Application:
     """The whole application. Its parts start with it and stop with it. Raises `ConfigurationError`."""
-    rules = check(settings)
+    return _application(settings, running(settings, check(settings)))
+
+
+def build_worker(settings: Settings, siblings: Siblings, *, is_successor: bool) -> web.Application:
+    """The application of one worker, with its share of the settings. Its supervisor has done what `recover_once`
+    does; a successor does it for the worker whose place it takes."""
+    return _application(settings, _joining(settings, check(settings), siblings, is_successor=is_successor))
+
+
+def _application(settings: Settings, started: AbstractAsyncContextManager[Intake]) -> web.Application:
     app = web.Application(middlewares=[middlewares.identify, middlewares.report])
     app.on_response_prepare.append(middlewares.finish_headers)
     cors.allow_origins(app, settings.cors)
@@ -60,12 +75,14 @@ def build(settings: Settings) -> web.Application:
     app[DRAIN] = Drain()
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
-        async with running(settings, rules) as intake:
+        async with started as intake:
             app[INTAKE], app[STORE], app[CATALOG] = intake, intake.store, intake.catalog
-            app[RESUMPTION] = Resumption(intake, timedelta(seconds=settings.resumable.lifetime))
+            app[RESUMPTION] = Resumption(
+                intake, timedelta(seconds=settings.resumable.lifetime), workers=settings.server.workers
+            )
             async with (
-                _beside(_keep_looking(intake, settings)),
-                _beside(_keep_sweeping(intake, settings.resumable.sweep_interval)),
+                _beside(_keep_agreeing(intake, settings.resumable.sweep_interval)),
+                _beside(_keep_house(intake, settings)),
             ):
                 yield
 
@@ -84,9 +101,39 @@ async def running(settings: Settings, rules: Rules) -> AsyncIterator[Intake]:
         folder.open()
         intake = await _assemble(stack, folder, settings, rules)
         await recover(intake.store, intake.catalog)
-        stack.push_async_callback(intake.give_up)
-        await intake.inspector.start()
+        await _start_inspector(stack, intake)
         yield intake
+
+
+async def recover_once(settings: Settings, folder: DataFolder) -> None:
+    """What has to be done in a data folder before workers serve. Raises `StorageFailed` if that cannot be."""
+    async with AsyncExitStack() as stack:
+        intake = await _assemble(stack, folder, settings, check(settings))
+        await recover(intake.store, intake.catalog)
+
+
+@asynccontextmanager
+async def _joining(
+    settings: Settings, rules: Rules, siblings: Siblings, *, is_successor: bool
+) -> AsyncIterator[Intake]:
+    """Everything below HTTP, beside other workers."""
+    hub = SharedHub(siblings)
+    async with AsyncExitStack() as stack:
+        folder = DataFolder(settings.storage.folder)
+        stack.callback(folder.close)
+        folder.attach()
+        intake = await _assemble(stack, folder, settings, rules, hub)
+        await _start_inspector(stack, intake)
+        stack.callback(hub.close)
+        hub.open(is_successor=is_successor)
+        if is_successor:
+            await stack.enter_async_context(_beside(recover_beside(intake.store, intake.catalog, intake.locks)))
+        yield intake
+
+
+async def _start_inspector(stack: AsyncExitStack, intake: Intake) -> None:
+    stack.push_async_callback(intake.give_up)
+    await intake.inspector.start()
 
 
 async def sweep(settings: Settings, rules: Rules) -> int:
@@ -99,14 +146,18 @@ async def sweep(settings: Settings, rules: Rules) -> int:
         return await expiry.sweep(await _assemble(stack, folder, settings, rules))
 
 
-async def _assemble(stack: AsyncExitStack, folder: DataFolder, settings: Settings, rules: Rules) -> Intake:
+async def _assemble(
+    stack: AsyncExitStack, folder: DataFolder, settings: Settings, rules: Rules, hub: Hub | None = None
+) -> Intake:
     store = disk_store(settings, folder)
     stack.callback(store.close)
-    catalog = await SqlCatalog.open(catalog_url(settings, folder))
+    turn = Turn(folder.root / "turn")
+    stack.callback(turn.close)
+    catalog = await SqlCatalog.open(catalog_url(settings, folder), turn.taken)
     stack.push_async_callback(catalog.close)
     locks = Locks(folder.locks_file)
     stack.callback(locks.close)
-    return Intake(store, catalog, _inspector(settings), locks, rules, _scanner(settings.scan))
+    return Intake(store, catalog, _inspector(settings), locks, rules, _scanner(settings.scan), hub)
 
 
 def raise_descriptor_limit() -> None:
@@ -156,15 +207,25 @@ async def _keep_looking(intake: Intake, settings: Settings) -> None:
     await Scrub(store, catalog, publish, throttle, bookmark).keep_on(timedelta(seconds=settings.scrub.interval))
 
 
-async def _keep_sweeping(intake: Intake, interval: float) -> NoReturn:
-    """Let uploads expire, and agree with the records on the room the others were promised: at once, and every
-    `interval` seconds."""
+async def _keep_house(intake: Intake, settings: Settings) -> None:
+    """What one process at a time does for all."""
+    interval = settings.resumable.sweep_interval
+    async with leading(intake.locks), _beside(_keep_looking(intake, settings)):
+        await _keep_doing(lambda: expiry.sweep(intake), interval, "expired uploads not swept")
+
+
+async def _keep_agreeing(intake: Intake, interval: float) -> None:
+    """Agree with the records on the room that uploads were promised, here and by others."""
+    await _keep_doing(lambda: intake.claims.restore(intake.catalog), interval, "promised room not agreed on")
+
+
+async def _keep_doing(work: Callable[[], Awaitable[object]], interval: float, failure: str) -> NoReturn:
+    """At once, and every `interval` seconds."""
     while True:
         try:
-            await intake.claims.restore(intake.catalog)
-            await expiry.sweep(intake)
+            await work()
         except Exception:
-            log.exception("expired uploads not swept")
+            log.exception(failure)
         await asyncio.sleep(interval)
 
 

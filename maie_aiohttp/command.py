@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import structlog
 from aiohttp import web
-from yarl import URL
 
-from maie_aiohttp import allocator, app, journal, settings
-from maie_aiohttp.appkeys import DRAIN, INTAKE
+from maie_aiohttp import allocator, app, journal, serving, settings, shares
 from maie_aiohttp.catalogs.database import is_damage
 from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.fsck.command import add_to as add_fsck
 from maie_aiohttp.fsck.command import main as fsck
-from maie_aiohttp.libmagic import version as libmagic_version
 from maie_aiohttp.server import Runner
+from maie_aiohttp.serving import BACKLOG
 
 log = structlog.get_logger()
 
@@ -33,15 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         configured = settings.load(chosen.config)
         app.check(configured)
+        shares.check(configured)
         if chosen.command == "check-config":
             sys.stdout.write(settings.render(configured))
             return 0
         if chosen.command == "fsck":
             return fsck(configured, chosen)
-        if chosen.command != "sweep":
-            settings.prepare_folder(configured)
-        with journal.written(level=configured.log.level, style=configured.log.format):
-            asyncio.run(_COMMANDS[chosen.command](configured))
+        return _COMMANDS[chosen.command](configured)
     except settings.ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -50,32 +46,37 @@ def main(arguments: list[str] | None = None) -> int:
         advice = _ADVICE if is_damage(error.__cause__) else ""
         sys.stderr.write(f"The server cannot run: {' '.join(causes)}{advice}\n")
         return 1
-    return 0
 
 
-async def serve(configured: settings.Settings) -> None:
-    """Run until SIGTERM or SIGINT, then let uploads finish; a second signal ends the process at once."""
+def serve(configured: settings.Settings) -> int:
+    """Run until SIGTERM or SIGINT, then let uploads finish; a second signal ends the process at once. Returns the exit
+    status."""
+    settings.prepare_folder(configured)
+    if configured.server.workers > 1:
+        from maie_aiohttp import workers  # noqa: PLC0415 - few servers have any
+
+        return workers.run(configured)
+    return _run(_serve, configured)
+
+
+async def _serve(configured: settings.Settings) -> None:
     stop = _stop_signal()
-    built = app.build(configured)
-    runner = Runner(built, configured.server)
+    runner = Runner(app.build(configured), configured.server)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, configured.server.host, configured.server.port, backlog=1024)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        _collect_garbage_from_now_on()
-        log.info("ready", url=str(URL.build(scheme="http", host=host, port=port)), libmagic=libmagic_version())
-        await stop.wait()
-        await site.stop()
-        runner.close_idle()
-        await _drain(built, configured.server)
+        site = web.TCPSite(runner, configured.server.host, configured.server.port, backlog=BACKLOG)
+        await serving.serve(runner, [site], configured.server, stop)
     finally:
         await runner.cleanup()
     log.info("stopped")
 
 
-async def sweep(configured: settings.Settings) -> None:
-    """Let abandoned uploads expire, and say how many did."""
+def sweep(configured: settings.Settings) -> int:
+    """Let abandoned uploads expire, and say how many did. Returns the exit status."""
+    return _run(_sweep, configured)
+
+
+async def _sweep(configured: settings.Settings) -> None:
     log.info("swept", uploads=await app.sweep(configured, app.check(configured)))
 
 
@@ -87,19 +88,10 @@ _ADVICE = (
 _COMMANDS = {"serve": serve, "sweep": sweep, None: serve}
 
 
-def _collect_garbage_from_now_on() -> None:
-    """What is loaded by now stays; no collection needs to look at it again."""
-    gc.enable()
-    gc.freeze()
-
-
-async def _drain(built: web.Application, configured: settings.Server) -> None:
-    drain = built[DRAIN]
-    log.info("stopping", receiving=len(drain), seconds=configured.drain_timeout)
-    if late := await drain.run(configured.drain_timeout, built[INTAKE].give_up):
-        log.warning("uploads interrupted", uploads=late)
-        # Closing a socket with unread bytes in it resets the connection, and the answer with it.
-        await asyncio.sleep(configured.linger)
+def _run(work: Callable[[settings.Settings], Coroutine[None, None, None]], configured: settings.Settings) -> int:
+    with journal.written(level=configured.log.level, style=configured.log.format):
+        asyncio.run(work(configured))
+    return 0
 
 
 def _stop_signal() -> asyncio.Event:

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from maie_aiohttp.checks import Progress
 from maie_aiohttp.errors import Busy, IntakeError, Rejected
-from maie_aiohttp.events import DELETED, KEPT, Change, Count, Counts, Listener, Reception
+from maie_aiohttp.events import DELETED, KEPT, Change, Counts, Listener, Reception
 from maie_aiohttp.model import Status, Upload
 
 SAMPLE = 0.25
@@ -34,16 +34,17 @@ LISTENERS = 256
 class Hub:
     """Between those who change uploads and those who want to know."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, workers: int = 1) -> None:
+        """One of as many as there are workers, which share what is bounded."""
+        self._workers = workers
         self.receiving: dict[UUID, Reception] = {}
         """Uploads whose bytes are on their way."""
         self.unrecorded: dict[UUID, Upload] = {}
         """Uploads that come in one request, and that the catalog does not know yet."""
         self._paused: dict[UUID, Reception] = {}
         """Those whose bytes stopped coming since the last look."""
-        self._run = uuid4().hex[:8]
-        self._number = 0
         self._recent: deque[Change] = deque(maxlen=KEPT)
+        self._begin_run()
         self._states: WeakValueDictionary[UUID, Change] = WeakValueDictionary()
         """What listeners began with and have not been told yet."""
         self._listeners: set[Listener] = set()
@@ -51,11 +52,11 @@ class Hub:
 
     def publish(self, upload: Upload) -> None:
         """Tell of the state that an upload has come into."""
-        self._tell(upload.status.value, upload)
+        self._announce(upload.status.value, upload)
 
     def deleted(self, upload: Upload) -> None:
         """Tell that there is no such upload any more."""
-        self._tell(DELETED, upload)
+        self._announce(DELETED, upload)
 
     def begun(self, upload: Upload) -> None:
         """Tell of an upload without a record."""
@@ -91,13 +92,13 @@ class Hub:
     @asynccontextmanager
     async def listen(self, about: UUID | None) -> AsyncIterator[Listener]:
         """Hear of one upload, or of all. Raises `Busy`, and TimeoutError when the listener is sent away."""
-        if len(self._listeners) >= LISTENERS:
+        if len(self._listeners) >= LISTENERS // self._workers:
             raise Busy("Too many clients follow uploads.")
         async with asyncio.timeout(None) as lifetime:
             listener = Listener(about, self._id(self._number), lifetime)
             self._listeners.add(listener)
             try:
-                self._show((reception.told for reception in self.receiving.values()), [listener])
+                _show(Counts.of(reception.told for reception in self.receiving.values()), [listener])
                 if not self._looking:
                     self._look()
                 yield listener
@@ -123,6 +124,21 @@ class Hub:
             state = self._states[upload.id] = Change.of(upload)
         return state
 
+    @property
+    def _is_heard(self) -> bool:
+        """Whether anybody wants to know."""
+        return bool(self._listeners)
+
+    def _begin_run(self) -> None:
+        """Remember no change; no id given out so far means anything from now on."""
+        self._run = uuid4().hex[:8]
+        self._number = 0
+        self._recent.clear()
+
+    def _announce(self, name: str, upload: Upload) -> None:
+        """Tell, wherever somebody listens, of what happened here."""
+        self._tell(name, upload)
+
     def _id(self, number: int) -> str:
         return f"{self._run}-{number}"
 
@@ -137,21 +153,25 @@ class Hub:
 
     def _look(self) -> None:
         """Show how far uploads have come, now and then, as long as anybody listens."""
-        self._looking = bool(self._listeners)
+        self._looking = self._is_heard
         if self._looking:
             asyncio.get_running_loop().call_later(self._interval(), self._look)
         receptions = (*self._paused.values(), *self.receiving.values())
         self._paused.clear()
-        self._show((reception.tell() for reception in receptions), self._listeners)
+        self._spread(Counts.of(reception.tell() for reception in receptions))
 
     def _interval(self) -> float:
         """Seconds to the next look."""
         of_all = sum(listener.about is None for listener in self._listeners)
         return CROWDED_SAMPLE if of_all * len(self.receiving) > CROWD else SAMPLE
 
-    def _show(self, found: Iterable[Count | None], listeners: Iterable[Listener]) -> None:
-        """Show how far uploads have come; the same object to all who listen to all."""
-        counts = Counts.of(found)
-        whole = counts.whole()
-        for listener in listeners:
-            listener.watch(counts.only(listener.about) if listener.about else whole)
+    def _spread(self, counts: Counts) -> None:
+        """Show how far uploads of this process have come, wherever somebody listens."""
+        _show(counts, self._listeners)
+
+
+def _show(counts: Counts, listeners: Iterable[Listener]) -> None:
+    """Show how far uploads have come; the same object to all who listen to all."""
+    whole = counts.whole()
+    for listener in listeners:
+        listener.watch(counts.only(listener.about) if listener.about else whole)

@@ -221,7 +221,7 @@ class Server(web.Server):
         self.header_timeout = configured.header_timeout
         self.send_timeout = configured.send_timeout
         self.held = Held(configured.max_connections or connections_by_descriptors())
-        self.unread = Unread(BUDGET, self._limit_receiving)
+        self.unread = Unread(BUDGET // configured.workers, self._limit_receiving)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """There is one more; perhaps one too many."""

@@ -139,6 +139,7 @@ class Server(_Group):
     keepalive_timeout: Duration = 20.0
     send_timeout: Duration = Field(default=60.0, gt=0)
     linger: Duration = 3.0
+    workers: Count = Field(default=1, gt=0, le=64)
 
 
 class Cors(_Group):

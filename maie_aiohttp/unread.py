@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 BUDGET = 8 * 1024 * 1024
-"""Bytes received and not yet read by an upload, of all connections together."""
+"""Bytes received and not yet read by an upload, of all connections of all workers."""
 
 LARGEST, MIDDLE, SMALLEST = 262_144, 65_536, 8_192
 """Bytes of one receipt."""

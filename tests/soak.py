@@ -18,11 +18,13 @@ Scenario = Callable[[Path], Coroutine[None, None, Report]]
 SCENARIOS: dict[str, Scenario] = {
     "start": partial(start.run, starts=6),
     "drain": drain.run,
+    "drain-of-workers": partial(drain.run, workers=2),
     "flat-memory": partial(flat_memory.run, size=500_000_000),
     "flat-memory-5gb": partial(flat_memory.run, size=5_000_000_000),
     "crowd": partial(crowd.run, count=1000),
     "idle-crowd": partial(idle_crowd.run, count=10_000),
     "kills": partial(kills.run, rounds=50),
+    "kills-of-workers": partial(kills.run_workers, rounds=50),
     "interruptions": partial(interruptions.run, rounds=200),
     "races": partial(races.run, rounds=200, starts=5),
 }

@@ -40,8 +40,13 @@ async def test_what_was_acknowledged_survives_kills(folder: Path) -> None:
     assert fine(await kills.run(folder, rounds=2))
 
 
-async def test_a_stopping_server_loses_no_upload_without_a_word(folder: Path) -> None:
-    assert fine(await drain.run(folder))
+async def test_what_was_acknowledged_survives_kills_of_workers(folder: Path) -> None:
+    assert fine(await kills.run_workers(folder, rounds=2))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_stopping_server_loses_no_upload_without_a_word(folder: Path, workers: int) -> None:
+    assert fine(await drain.run(folder, workers=workers))
 
 
 async def test_an_upload_survives_interruptions_of_every_kind(folder: Path) -> None:

@@ -87,10 +87,12 @@ class Answer:
 
 
 @asynccontextmanager
-async def client(server: Process) -> AsyncIterator[ClientSession]:
-    """Any number of connections to a server, for as long as it takes."""
-    connector = TCPConnector(limit=0)
+async def client(server: Process, *, anew: bool = False) -> AsyncIterator[ClientSession]:
+    """Any number of connections to a server, for as long as it takes; `anew`, one for each request. None is repeated
+    where its connection is lost: a deletion that was done would meet a 404."""
+    connector = TCPConnector(limit=0, force_close=anew)
     async with ClientSession(await server.url(), connector=connector, timeout=ClientTimeout(total=None)) as session:
+        session._retry_connection = False
         yield session
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from asyncio import Barrier, Event, Task, TaskGroup
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from tests.scenarios.process import KIB, MIB, Process, serving
 from tests.scenarios.recordings import Recording, wav
 from tests.scenarios.report import Report
 
-SETTINGS = {"server.drain_timeout": "6 s", "server.linger": "1 s"}  # even a busy machine can finish in that time
+QUICK = {"server.drain_timeout": "6 s", "server.linger": "1 s"}  # even a busy machine can finish in that time
 SIZE = 60 * MIB
 """Bytes of each upload: at 4 MB/s, far too many for the time there is; at full speed, few."""
 BEGUN = 256 * KIB
@@ -48,20 +48,21 @@ class Stop:
     status: int
 
 
-async def run(folder: Path) -> Report:
+async def run(folder: Path, *, workers: int = 1) -> Report:
     """Stop one server with patience, and another without."""
-    patient = await _stop_once(folder / "once")
-    seconds, status = await _stop_twice(folder / "twice")
+    settings = {"server.workers": str(workers)}
+    patient = await _stop_once(folder / "once", {**QUICK, **settings})
+    seconds, status = await _stop_twice(folder / "twice", settings)
     violations = _violations(patient)
     if status != KILLED:
         violations.append(f"a second SIGTERM led to exit status {status}")
     figures = {**_figures(patient), "ended by a second SIGTERM after": f"{seconds:.2f} s"}
-    return Report("SIGTERM while uploads run", figures, violations)
+    return Report(f"SIGTERM while uploads run, workers: {workers}", figures, violations)
 
 
-async def _stop_once(folder: Path) -> Stop:
+async def _stop_once(folder: Path, settings: Mapping[str, str]) -> Stop:
     under_way, stopping = Barrier(2 * len(DOORS) + 1), Event()
-    async with serving(folder, SETTINGS) as server, TaskGroup() as group:
+    async with serving(folder, settings) as server, TaskGroup() as group:
         in_time = _start(group, server, partial(_hurrying, under_way=under_way, stopping=stopping))
         too_slow = _start(group, server, partial(_dawdling, under_way=under_way))
         idle = group.create_task(_idle(server))
@@ -82,10 +83,10 @@ async def _stop_once(folder: Path) -> Stop:
     )
 
 
-async def _stop_twice(folder: Path) -> tuple[float, int]:
+async def _stop_twice(folder: Path, settings: Mapping[str, str]) -> tuple[float, int]:
     """Seconds from the second signal to the end, and the exit status."""
     under_way = Barrier(len(DOORS) + 1)
-    async with serving(folder) as server, TaskGroup() as group:
+    async with serving(folder, settings) as server, TaskGroup() as group:
         _start(group, server, partial(_dawdling, under_way=under_way))
         await under_way.wait()
         server.signal(signal.SIGTERM)

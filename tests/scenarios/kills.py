@@ -4,9 +4,10 @@ not is whole or gone."""
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
-from asyncio import Semaphore, TaskGroup
+from asyncio import Event, Semaphore, TaskGroup
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
@@ -32,6 +33,10 @@ STARTS_KILLED = 0.3
 SIZES = ((KIB, 60 * KIB), (60 * KIB, 400 * KIB), (MIB, 4 * MIB))
 """Bytes: written in one hop with the verdict; in a few; in many, with large blocks."""
 READERS = 8
+CLEARING_LOOKS = 60
+"""How often differences are looked for until they count."""
+CLEARING_POLL = 0.2
+"""Seconds between two looks."""
 
 
 @dataclass(slots=True)
@@ -68,6 +73,20 @@ async def run(folder: Path, *, rounds: int) -> Report:
     return Report(f"{rounds} kills under load", _figures(folder, ledger), [*violations, *ledger.surprises])
 
 
+async def run_workers(folder: Path, *, rounds: int) -> Report:
+    """Kill one worker of two `rounds` times under load. The server goes on, and is looked after once it has cleared
+    up."""
+    choice, ledger = Random(4), Ledger()
+    violations: list[str] = []
+    async with serving(folder, {"server.workers": "2"}) as server:
+        for number in range(rounds):
+            await _kill_worker_under_load(server, ledger, choice)
+            violations += [f"round {number}: {seen}" for seen in await _lasting_differences(server, folder, ledger)]
+        violations += [f"logged: {line}" for line in server.log if '"level": "error"' in line]
+        figures = {**_figures(folder, ledger), "replaced": str(sum("worker replaced" in line for line in server.log))}
+    return Report(f"{rounds} kills of one worker of two under load", figures, [*violations, *ledger.surprises])
+
+
 async def _kill_while_starting(folder: Path, choice: Random) -> None:
     process = await launch(folder, {})
     await asyncio.sleep(choice.uniform(0, LONGEST_LIFE))
@@ -83,19 +102,41 @@ async def _kill_under_load(server: Process, ledger: Ledger, choice: Random) -> N
         server.signal(signal.SIGKILL)
 
 
+async def _kill_worker_under_load(server: Process, ledger: Ledger, choice: Random) -> None:
+    over = Event()
+    async with client(server, anew=True) as session, TaskGroup() as load:
+        for door in DOORS * UPLOADERS_A_DOOR:
+            load.create_task(_upload_until(over, session, door, ledger, choice))
+        await asyncio.sleep(choice.uniform(0, LONGEST_LIFE))
+        os.kill(choice.choice(server.children()), signal.SIGKILL)
+        await asyncio.sleep(choice.uniform(0, LONGEST_LIFE))
+        over.set()
+
+
+async def _upload_until(over: Event, session: ClientSession, door: Door, ledger: Ledger, choice: Random) -> None:
+    """Whatever becomes of the worker that serves this client."""
+    while not over.is_set():
+        with suppress(ClientError):
+            await _upload_once(session, door, ledger, choice)
+
+
 async def _keep_uploading(session: ClientSession, door: Door, ledger: Ledger, choice: Random) -> None:
     """Until the server is gone."""
     with suppress(ClientError):
         while True:
-            recording = mixed(choice, *choice.choice(SIZES))
-            answer = await upload(session, door, recording)
-            if answer.status != 201:
-                ledger.surprises.append(f"an upload met {answer.status}: {answer.document}")
-                continue
-            id = answer.record["id"]
-            ledger.acknowledged[id] = (recording.size, recording.sha256())
-            if choice.random() < DELETED:
-                await _delete(session, id, ledger)
+            await _upload_once(session, door, ledger, choice)
+
+
+async def _upload_once(session: ClientSession, door: Door, ledger: Ledger, choice: Random) -> None:
+    recording = mixed(choice, *choice.choice(SIZES))
+    answer = await upload(session, door, recording)
+    if answer.status != 201:
+        ledger.surprises.append(f"an upload met {answer.status}: {answer.document}")
+        return
+    id = answer.record["id"]
+    ledger.acknowledged[id] = (recording.size, recording.sha256())
+    if choice.random() < DELETED:
+        await _delete(session, id, ledger)
 
 
 async def _delete(session: ClientSession, id: str, ledger: Ledger) -> None:
@@ -105,6 +146,15 @@ async def _delete(session: ClientSession, id: str, ledger: Ledger) -> None:
         ledger.deleted.add(id)
     else:
         ledger.surprises.append(f"a deletion met {status}")
+
+
+async def _lasting_differences(server: Process, folder: Path, ledger: Ledger) -> list[str]:
+    """Those that the successor of a dead worker does not put in order."""
+    for _ in range(CLEARING_LOOKS):
+        if not (seen := await _differences(server, folder, ledger)):
+            break
+        await asyncio.sleep(CLEARING_POLL)
+    return seen
 
 
 async def _differences(server: Process, folder: Path, ledger: Ledger) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +79,10 @@ class Process:
     def forget_peak(self) -> None:
         """Let `Memory.peak` begin anew."""
         (self._proc / "clear_refs").write_text(FORGET_PEAK)
+
+    def children(self) -> Sequence[int]:
+        """The ids of the processes it started itself."""
+        return [int(pid) for pid in (self._proc / "task" / self._proc.name / "children").read_text().split()]
 
     def descriptors(self) -> int:
         """How many files and sockets it has open."""

@@ -1,0 +1,120 @@
+"""A server of several processes. Their supervisor locks the data folder, clears up after a crash and listens, once; the
+workers take turns in accepting what comes.
+
+The listening sockets are shared, not opened by each with SO_REUSEPORT: then the kernel would deal clients out by their
+addresses, also to a worker that is busy, and those who wait for one that dies would be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Sequence
+from functools import partial
+
+import structlog
+from aiohttp import web
+
+from maie_aiohttp import app, journal, shares
+from maie_aiohttp.errors import IntakeError
+from maie_aiohttp.server import Runner, check_parser
+from maie_aiohttp.serving import BACKLOG, collect_garbage_from_now_on, serve
+from maie_aiohttp.settings import Settings
+from maie_aiohttp.siblings import Exchange, Siblings
+from maie_aiohttp.stores.folder import DataFolder
+from maie_aiohttp.supervisor import SIGNALS, Start, Supervisor
+
+ACCEPT = 1
+"""Clients that a worker takes at a time, so that others who are free get some of a crowd."""
+
+log = structlog.get_logger()
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit status. Raises what keeps a server from starting."""
+    check_parser()
+    app.raise_descriptor_limit()
+    folder = DataFolder(settings.storage.folder)
+    folder.open()
+    try:
+        with journal.written(level=settings.log.level, style=settings.log.format):
+            listening = asyncio.run(_begin(settings, folder))
+        collect_garbage_from_now_on()
+        work = partial(_work, settings, listening, Exchange(settings.server.workers))
+        return Supervisor(settings.server.workers, work, partial(_close, listening)).run()
+    finally:
+        folder.close()
+
+
+async def _begin(settings: Settings, folder: DataFolder) -> Sequence[socket.socket]:
+    """What is done once for all workers. Returns the sockets that now listen."""
+    await app.recover_once(settings, folder)
+    loop = asyncio.get_running_loop()
+    host, port = settings.server.host, settings.server.port
+    bound = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
+    listening = [_Listening.of(one.dup()) for one in bound.sockets]
+    bound.close()
+    return listening
+
+
+def _close(listening: Sequence[socket.socket]) -> None:
+    for one in listening:
+        one.close()
+
+
+class _Listening(socket.socket):
+    """A socket that listens, in every process that has it."""
+
+    @classmethod
+    def of(cls, bound: socket.socket) -> _Listening:
+        """Let a bound socket listen, as this."""
+        bound.listen(BACKLOG)
+        return cls(fileno=bound.detach())
+
+    def listen(self, _: int = 0, /) -> None:
+        """Nothing to do. asyncio means this number to be the clients to accept at a time, too."""
+
+
+def _work(settings: Settings, listening: Sequence[socket.socket], exchange: Exchange, start: Start) -> int:
+    """One worker, from its first step to its last. Returns the exit status."""
+    with journal.written(level=settings.log.level, style=settings.log.format):
+        try:
+            siblings = Siblings(exchange, start.number)
+            asyncio.run(_serve(shares.share(settings, start.number), listening, siblings, start))
+        except (IntakeError, OSError, RuntimeError) as error:
+            log.error("worker does not run", reason=str(error))  # noqa: TRY400 - says it all
+            return 1
+    return 0
+
+
+async def _serve(settings: Settings, listening: Sequence[socket.socket], siblings: Siblings, start: Start) -> None:
+    structlog.contextvars.bind_contextvars(worker=start.number)
+    stop = _stop_signal(start.lifeline)
+    if start.predecessor is not None:
+        log.warning("worker replaced", died=start.predecessor.pid, of=str(start.predecessor))
+    built = app.build_worker(settings, siblings, is_successor=start.predecessor is not None)
+    runner = Runner(built, settings.server)
+    await runner.setup()
+    try:
+        sites = [web.SockSite(runner, one, backlog=ACCEPT) for one in listening]
+        await serve(runner, sites, settings.server, stop)
+    finally:
+        await runner.cleanup()
+    log.info("stopped")
+
+
+def _stop_signal(lifeline: int) -> asyncio.Event:
+    """Set by the first signal, also one that did not come from the supervisor, or when that is gone. More of them
+    change nothing: a service manager may send the same to all processes, and the supervisor sends SIGKILL."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def lost() -> None:
+        loop.remove_reader(lifeline)
+        stop.set()
+
+    loop.add_reader(lifeline, lost)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    return stop
