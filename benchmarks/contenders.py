@@ -134,19 +134,34 @@ def _our_environment(site: Site) -> Mapping[str, str]:
     return variables
 
 
+def _two_workers(site: Site) -> Mapping[str, str]:
+    return {**_our_environment(site), "MAIE_SERVER__WORKERS": "2"}
+
+
 UPLOADS = Route("POST", "/v1/uploads")
 FORM = {Door.FORM: Route("POST", "/form")}
 FORM_AND_RAW = {**FORM, Door.RAW: Route("POST", "/raw")}
 TUS = {Door.TUS: Route("POST", "/files")}
+
+OUR_DOORS = {Door.FORM: UPLOADS, Door.RAW: UPLOADS, Door.TUS: UPLOADS}
 
 CONTENDERS = (
     Contender(
         OURS,
         "maie_aiohttp, as shipped",
         _ours,
-        {Door.FORM: UPLOADS, Door.RAW: UPLOADS, Door.TUS: UPLOADS},
+        OUR_DOORS,
         arguments=lambda _: (),
         environment=_our_environment,
+        health="/ready",
+    ),
+    Contender(
+        f"{OURS}-2",
+        "maie_aiohttp, two workers",
+        _ours,
+        OUR_DOORS,
+        arguments=lambda _: (),
+        environment=_two_workers,
         health="/ready",
     ),
     Contender("go", "Go net/http + mime/multipart", _go, FORM_AND_RAW),
