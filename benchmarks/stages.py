@@ -221,7 +221,7 @@ def _data_folder(root: Path) -> Iterator[int]:
 
 
 def _part(root: int, locator: str) -> PartFile:
-    return PartFile(root, locator, 0, _unconcerned, nothing)
+    return PartFile(root, locator, 0, _unconcerned, nothing, Shelf(root).take_back)
 
 
 def _unconcerned(_: Chunk) -> None:
