@@ -112,14 +112,14 @@ class Store(Protocol):
         observe: Observe,
         conclude: Conclude = nothing,
         *,
-        advance: Advance = unheard,
+        advance: Advance | None = None,
         ahead: Ahead = UNKNOWN,
     ) -> int:
         """Pull `chunks` to the end, show them to `observe` in a worker thread, and write them from `offset` on, over
         whatever stood behind it; at the end, and before anything is flushed, call `conclude` there. Returns the new
         size in bytes, which is durable. On the way, `advance` hears what is durable already, and is waited for;
-        what is written is taken off the claim that `ahead` has. A `publish` that
-        a crash or a failing catalog left behind is undone first. What `chunks`, `observe` or `conclude` raise
+        without it, nothing need be before the end. What is written is taken off the claim that `ahead` has. A `publish`
+        that a crash or a failing catalog left behind is undone first. What `chunks`, `observe` or `conclude` raise
         passes through; of the bytes behind the last `advance` nothing is promised then."""
         ...
 

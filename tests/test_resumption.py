@@ -50,7 +50,7 @@ from maie_aiohttp.model import Declared, Status, Upload
 from maie_aiohttp.pieces import Piece
 from maie_aiohttp.reconcile import recover
 from maie_aiohttp.resumption import Resumption
-from maie_aiohttp.stores import part as part_module
+from maie_aiohttp.stores import disk as disk_module
 from tests import audio
 from tests.conftest import files
 from tests.layers import (
@@ -112,7 +112,7 @@ def resumption(intake: Intake) -> Resumption:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> int:
     """Bytes between two records of the offset: fewer than usual."""
-    monkeypatch.setattr(part_module, "SYNC_EVERY", 64 * KIB)
+    monkeypatch.setattr(disk_module, "PASS_ON_EVERY", 64 * KIB)
     return 64 * KIB
 
 

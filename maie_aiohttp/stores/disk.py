@@ -25,6 +25,11 @@ from maie_aiohttp.stores.space import Reserve, Space
 from maie_aiohttp.stores.writer import Writer
 
 READ_SIZE = 262_144
+
+PASS_ON_EVERY = 8 * 1024 * 1024
+"""Bytes after which the disk is given what was written, so that little is left to do before the answer; and the free
+space is looked at, for uploads that did not say how long they would be."""
+
 GRACE = 3600.0
 """Seconds; a published file without a record is left alone so long, since its upload may still be settling."""
 
@@ -80,7 +85,7 @@ class DiskStore:
         observe: Observe,
         conclude: Conclude = nothing,
         *,
-        advance: Advance = unheard,
+        advance: Advance | None = None,
         ahead: Ahead = UNKNOWN,
     ) -> int:
         part = PartFile(self._folder.descriptor, locator, offset, observe, conclude, self._shelf.take_back)
@@ -89,11 +94,15 @@ class DiskStore:
         def write(block: Chunk) -> int | None:
             must_leave = claim.must_leave
             with self._translated():
-                durable = part.write(block)
+                part.write(block)
                 claim.spend(len(block))
-                if durable is not None:
-                    self._leave_free(must_leave)
-                return durable
+                if part.pending < PASS_ON_EVERY:
+                    return None
+                self._leave_free(must_leave)
+                if advance is not None:
+                    return part.sync()
+                part.begin_sync()
+                return None
 
         def finish(block: Chunk) -> int:
             size = part.finish(block)
@@ -102,7 +111,7 @@ class DiskStore:
 
         try:
             async with (
-                Writer(self._executor, write, advance) as writer,
+                Writer(self._executor, write, advance or unheard) as writer,
                 Gatherer(self._blocks, writer, at_most=ahead.at_most) as gatherer,
             ):
                 async for chunk in chunks:

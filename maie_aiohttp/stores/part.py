@@ -11,9 +11,8 @@ from maie_aiohttp.errors import Damaged, StorageFailed
 from maie_aiohttp.interfaces import Chunk, Conclude, Observe
 from maie_aiohttp.stores.folder import PART_MODE, PUBLISHED_MODE, open_for_reading
 
-SYNC_EVERY = 8 * 1024 * 1024
-"""Bytes between two fdatasyncs, so that the one before the answer has little left to do; and between two looks at the
-free space, for uploads that did not say how long they would be."""
+_begin_writing: Callable[[int, int, int, int], None] | None = getattr(os, "posix_fadvise", None)
+"""macOS has none."""
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -41,17 +40,29 @@ class PartFile:
         self._last: Chunk = b""
         """The last block, in which the end of a small upload can be read without a system call."""
         self._position = offset
-        self._synced = offset
+        self._passed_on = offset
 
-    def write(self, block: Chunk) -> int | None:
-        """Show the block to the checks, then write it. Returns the size in bytes where it was made durable, which is
-        not after every block. Raises what the checks raise, and OSError."""
+    def write(self, block: Chunk) -> None:
+        """Show the block to the checks, then write it. Raises what the checks raise, and OSError."""
         self._observe(block)
         self._write_fully(block)
-        if self._position - self._synced < SYNC_EVERY:
-            return None
-        self._sync()
-        return self._synced
+
+    @property
+    def pending(self) -> int:
+        """Bytes written since `sync` or `begin_sync`."""
+        return self._position - self._passed_on
+
+    def sync(self) -> int:
+        """Make durable what is written. Returns the size in bytes. Raises OSError."""
+        os.fdatasync(self._open())
+        self._passed_on = self._position
+        return self._position
+
+    def begin_sync(self) -> None:
+        """Let the disk begin with what is written, without waiting for it (Linux: posix_fadvise(2), "don't need")."""
+        if _begin_writing is not None:
+            _begin_writing(self._open(), self._passed_on, self.pending, os.POSIX_FADV_DONTNEED)
+        self._passed_on = self._position
 
     def finish(self, block: Chunk) -> int:
         """Write the last block, let the checks conclude, and make everything durable and read-only. Returns the size
@@ -61,9 +72,9 @@ class PartFile:
         self._last = block
         self._conclude(self)
         os.fchmod(self._open(), PUBLISHED_MODE)
-        self._sync()
+        size = self.sync()
         self.close()
-        return self._position
+        return size
 
     @property
     def size(self) -> int:
@@ -90,10 +101,6 @@ class PartFile:
             written = os.write(descriptor, view)
             self._position += written
             view = view[written:]
-
-    def _sync(self) -> None:
-        os.fdatasync(self._open())
-        self._synced = self._position
 
     def _open(self) -> int:
         if self._descriptor is None:

@@ -19,8 +19,7 @@ import pytest
 from maie_aiohttp.errors import Busy, Damaged, StorageFailed, StorageFull, TooLarge
 from maie_aiohttp.interfaces import Chunk
 from maie_aiohttp.stores import disk as module
-from maie_aiohttp.stores.disk import DiskStore
-from maie_aiohttp.stores.part import SYNC_EVERY
+from maie_aiohttp.stores.disk import PASS_ON_EVERY, DiskStore
 from maie_aiohttp.stores.shelf import Shelf
 from maie_aiohttp.stores.space import FRESH
 from tests.layers import (
@@ -92,9 +91,18 @@ async def test_marks_in_another_form_are_left_alone(disk: DiskStore, root: Path)
     assert await disk.unfinished() == []
 
 
-async def test_a_long_upload_is_made_durable_on_its_way(disk: DiskStore, root: Path) -> None:
-    size = await disk.append(MARK, 0, pieces(*[bytes(MIB)] * (SYNC_EVERY // MIB + 2)), unconcerned)
-    assert size == (root / MARK).stat().st_size == SYNC_EVERY + 2 * MIB
+async def test_a_long_upload_is_made_durable_on_its_way_for_whoever_hears_of_it(disk: DiskStore, root: Path) -> None:
+    heard: list[int] = []
+
+    async def advance(size: int) -> None:
+        heard.append(size)
+
+    mibs = PASS_ON_EVERY // MIB + 2
+    for listener in (advance, None):
+        size = await disk.append(MARK, 0, pieces(*[bytes(MIB)] * mibs), unconcerned, advance=listener)
+        assert size == (root / MARK).stat().st_size == mibs * MIB
+    assert len(heard) == 1
+    assert PASS_ON_EVERY <= heard[0] < size
 
 
 async def test_a_slow_check_does_not_stop_the_others(disk: DiskStore) -> None:
