@@ -143,7 +143,7 @@ async def sweep(settings: Settings, rules: Rules) -> int:
         folder = DataFolder(settings.storage.folder)
         stack.callback(folder.close)
         folder.attach()
-        return await expiry.sweep(await _assemble(stack, folder, settings, rules))
+        return await _sweep(await _assemble(stack, folder, settings, rules), settings)
 
 
 async def _assemble(
@@ -211,7 +211,7 @@ async def _keep_house(intake: Intake, settings: Settings) -> None:
     """What one process at a time does for all."""
     interval = settings.resumable.sweep_interval
     async with leading(intake.locks), _beside(_keep_looking(intake, settings)):
-        await _keep_doing(lambda: expiry.sweep(intake), interval, "expired uploads not swept")
+        await _keep_doing(lambda: _sweep(intake, settings), interval, "expired uploads not swept")
 
 
 async def _keep_agreeing(intake: Intake, interval: float) -> None:
@@ -227,6 +227,12 @@ async def _keep_doing(work: Callable[[], Awaitable[object]], interval: float, fa
         except Exception:
             log.exception(failure)
         await asyncio.sleep(interval)
+
+
+async def _sweep(intake: Intake, settings: Settings) -> int:
+    """Let end what has had its time. Returns how many uploads did."""
+    await expiry.forget_keys(intake.catalog, timedelta(seconds=settings.idempotency.lifetime))
+    return await expiry.sweep(intake)
 
 
 @asynccontextmanager

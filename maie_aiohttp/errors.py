@@ -7,14 +7,15 @@ IntakeError
 │   ├── TooLarge            more bytes, parts or fields than the limits allow
 │   ├── Empty               no bytes at all
 │   ├── NotAudio            content, name or declared type is not accepted audio
-│   └── Infected            a malware scanner found something in it
+│   ├── Infected            a malware scanner found something in it
+│   └── KeyReused           its idempotency key was used for something else
 ├── Interrupted             the bytes stopped coming; those before may count
 │   ├── Truncated           the body ended before its own end
 │   ├── TooSlow             the client stopped sending
 │   ├── Draining            the server is stopping
 │   └── Superseded          another request has taken the upload over
 ├── NotFound                no such upload
-├── Gone                    the upload was refused, or abandoned, and is remembered only by name
+├── Gone                    the upload was refused, abandoned or deleted, and is remembered only by name
 ├── Complete                the upload takes no more bytes
 ├── OffsetMismatch          the bytes do not begin where those received end
 ├── InconsistentLength      two statements of one length differ
@@ -62,6 +63,10 @@ class Infected(Rejected):
     """A malware scanner found something in the file. The answer does not say what, which would help to hide it."""
 
 
+class KeyReused(Rejected):
+    """The idempotency key was used for another request; nothing of this one is stored."""
+
+
 class Interrupted(IntakeError):
     """The bytes of an upload stopped coming before their end."""
 
@@ -87,7 +92,8 @@ class NotFound(IntakeError):
 
 
 class Gone(IntakeError):
-    """The upload was refused, or abandoned until it expired; nothing of it is left but the record."""
+    """The upload was refused, or abandoned until it expired, and nothing of it is left but the record; or it was
+    deleted, and a request that was sent again asks for it."""
 
 
 class Complete(IntakeError):

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import structlog
 
 from maie_aiohttp.errors import Locked, NotFound
 from maie_aiohttp.intake import REMEMBERED, Intake
+from maie_aiohttp.interfaces import Catalog
 from maie_aiohttp.model import UNDECIDED, Status, Upload
 
 PAGE = 200
-"""Uploads asked for at a time."""
+"""Uploads, or keys, asked for at a time."""
 
 log = structlog.get_logger()
 
@@ -29,6 +30,13 @@ async def sweep(intake: Intake) -> int:
         left |= {id for id, is_over in zip(late, ended, strict=True) if not is_over}
         swept += len(late - left)
     return swept
+
+
+async def forget_keys(catalog: Catalog, lifetime: timedelta) -> None:
+    """Forget idempotency keys that were used so long ago."""
+    before = datetime.now(UTC) - lifetime
+    while await catalog.forget_keys(before, PAGE) == PAGE:
+        continue
 
 
 async def _end(intake: Intake, id: UUID) -> bool:

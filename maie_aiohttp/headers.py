@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import cast
@@ -28,8 +28,14 @@ TUS_VERSION = "1.0.0"
 LONGEST_NAME = 255
 """Bytes in UTF-8, the limit of common file systems."""
 
+LONGEST_KEY = 255
+"""Characters of an `Idempotency-Key`."""
+
 LONGEST_EXTENSION = 16
 """Bytes, the dot included; what is longer is no extension."""
+
+_BARE = re.compile(r"[!#-+\--:<-\[\]-~]+")
+"""Visible characters of ASCII, but for those that end or quote a value: comma, semicolon, quote and backslash."""
 
 _INVISIBLE = re.compile("C.|Z[lp]")
 """Unicode's general categories of controls, formats, surrogates, private and unassigned characters; line and paragraph
@@ -84,6 +90,18 @@ def declared_digests(fields: Iterable[str]) -> Mapping[str, bytes]:
     return digests
 
 
+def idempotency_key(fields: Sequence[str]) -> str | None:
+    """The value of `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07, section 2.1): a String of 1 to 255
+    characters; also without the quotes, as many clients send it. Parameters say nothing, as none are defined. Raises
+    `Malformed`."""
+    if not fields:
+        return None
+    key = _string(fields[0]) if len(fields) == 1 else None
+    if not key or len(key) > LONGEST_KEY:
+        raise Malformed(f"Idempotency-Key is not one string of 1 to {LONGEST_KEY} characters.")
+    return key
+
+
 def repr_digest(sha256: str) -> str:
     """`Repr-Digest` of a stored upload, from its hexadecimal SHA-256."""
     return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
@@ -115,6 +133,19 @@ def _dictionary(field: str) -> Mapping[str, bytes]:
     except (ValueError, UnicodeError):
         raise Malformed("A digest field is not a dictionary of byte sequences.") from None
     return {name: _byte_sequence(member) for name, member in cast("Mapping[str, object]", members).items()}
+
+
+def _string(field: str) -> str | None:
+    if _BARE.fullmatch(field):
+        return field
+    try:
+        item = http_sf.parse(field.encode("latin-1"), tltype="item")
+    except (ValueError, UnicodeError):
+        return None
+    match cast("object", item):
+        case (str(value), _):
+            return value
+    return None
 
 
 def _byte_sequence(member: object) -> bytes:

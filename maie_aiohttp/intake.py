@@ -22,6 +22,7 @@ from maie_aiohttp.claims import Claims
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Busy, Empty, StorageFull
 from maie_aiohttp.hub import Hub
+from maie_aiohttp.idempotency import Key
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.interfaces import Ahead, Catalog, Scanner, Store
 from maie_aiohttp.ledger import Claim
@@ -189,15 +190,17 @@ class Delivery:
         await self._intake.scan(received, self._tell)
         self._received.append(received)
 
-    async def settle(self, metadata: Metadata) -> Sequence[Upload]:
+    async def settle(self, metadata: Metadata, key: Key | None = None) -> Sequence[Upload]:
         """Make everything received part of the catalog; from the return on, it cannot be lost. Once begun it runs to
-        its end, whatever becomes of the request."""
+        its end, whatever becomes of the request. If the same request came before, by its `key`, that one's uploads are
+        returned, and nothing is left of this one's. Raises `KeyReused`, `Gone` and `Damaged`."""
         complete = [replace(one, upload=replace(one.upload, metadata=metadata)) for one in self._received]
         with ExitStack() as held:
             for id in self._begun:  # others may find them in the catalog before this is done, and delete them
                 held.enter_context(self._intake.locks.try_hold(id))
-            uploads = await self._settlement.settle(complete)
-        self._begun.clear()
+            uploads = await self._settlement.settle(complete, key)
+        stored = {upload.id for upload in uploads}
+        self._begun = [id for id in self._begun if id not in stored]
         return uploads
 
     async def _tell(self, upload: Upload) -> None:

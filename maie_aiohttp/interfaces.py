@@ -10,7 +10,7 @@ from typing import Protocol
 from uuid import UUID
 
 from maie_aiohttp.ledger import Claim
-from maie_aiohttp.model import Position, Status, Upload
+from maie_aiohttp.model import KeyUse, Position, Status, Upload
 
 Chunk = bytes | bytearray
 
@@ -189,9 +189,15 @@ class Catalog(Protocol):
         """Record how far an upload came that is still receiving: offset, size and expiry."""
         ...
 
-    async def settle(self, uploads: Sequence[Upload]) -> None:
-        """Record stored uploads and one outbox entry for each: all of them, or none. Those with terms have a record
-        already, which this one replaces. Raises `errors.NotFound` if such a one was given up."""
+    async def settle(self, uploads: Sequence[Upload], use: KeyUse | None = None) -> KeyUse | None:
+        """Record stored uploads, one outbox entry for each, and the use of a key: all of it, or nothing. Those with
+        terms have a record already, which this one replaces. If others have used the key, that use is returned, and
+        nothing recorded: of any number of requests with one key, in any number of processes, one is recorded. Raises
+        `errors.NotFound` if an upload with terms was given up."""
+        ...
+
+    async def forget_keys(self, before: datetime, limit: int) -> int:
+        """Forget at most `limit` keys that were used before a moment. Returns how many there were."""
         ...
 
     async def get(self, id: UUID) -> Upload:

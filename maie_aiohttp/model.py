@@ -131,6 +131,18 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyUse:
+    """What an idempotency key was used for, and what came of it."""
+
+    key: str
+    fingerprint: str
+    """Hexadecimal; differs where the request does."""
+    uploads: tuple[UUID, ...]
+    """In the order of the request's files."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """A place in the list of uploads, newest first: just behind the upload with these two values."""
 

@@ -69,6 +69,7 @@ KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.Empty: Kind(422, "empty"),
     errors.NotAudio: Kind(415, "not-audio"),
     errors.Infected: Kind(422, "infected"),
+    errors.KeyReused: Kind(422, "idempotency-key-reused"),
     errors.TooSlow: Kind(408, "too-slow"),
     errors.NotFound: Kind(404, "not-found"),
     errors.Gone: Kind(410, "gone"),

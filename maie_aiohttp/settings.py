@@ -171,6 +171,12 @@ class Resumable(_Group):
     sweep_interval: Duration = Field(default=600.0, gt=0)
 
 
+class Idempotency(_Group):
+    """Requests that are sent again with their `Idempotency-Key`."""
+
+    lifetime: Duration = Field(default=86_400.0, gt=0)
+
+
 class Storage(_Group):
     """Where the bytes go, and what writing them may take."""
 
@@ -240,6 +246,7 @@ class Settings(BaseSettings):
     cors: Cors = Cors()
     limits: Limits = Limits()
     resumable: Resumable = Resumable()
+    idempotency: Idempotency = Idempotency()
     storage: Storage = Storage()
     scrub: Scrub = Scrub()
     catalog: Catalog = Catalog()

@@ -13,8 +13,9 @@ from maie_aiohttp.checks import Findings
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Busy, IntakeError, StorageFull
 from maie_aiohttp.hub import Hub
+from maie_aiohttp.idempotency import Key, repeated, use_of
 from maie_aiohttp.interfaces import Catalog, Store
-from maie_aiohttp.model import Status, Stored, Upload
+from maie_aiohttp.model import KeyUse, Status, Stored, Upload
 
 log = structlog.get_logger()
 
@@ -38,15 +39,20 @@ class Settlement:
         self.decided = True
         """Whether it is known what is stored. As long as it is not, the marks must stay, for start-up."""
 
-    async def settle(self, received: Sequence[Received]) -> Sequence[Upload]:
+    async def settle(self, received: Sequence[Received], key: Key | None = None) -> Sequence[Upload]:
         """Make it all part of the catalog; from the return on, it cannot be lost. Once begun it runs to its end,
-        whatever becomes of the request."""
-        return await to_its_end(self._settle(received))
+        whatever becomes of the request. If the same request came before, by its `key`, that one's uploads are returned,
+        and these are only received again. Raises what `idempotency.repeated` raises."""
+        return await to_its_end(self._settle(received, key))
 
-    async def _settle(self, received: Sequence[Received]) -> Sequence[Upload]:
+    async def _settle(self, received: Sequence[Received], key: Key | None) -> Sequence[Upload]:
         self.decided = False
         uploads = await self._publish(received)
-        await self._record(uploads)
+        use = use_of(key, uploads) if key else None
+        earlier = await self._record(uploads, use)
+        if use and earlier:
+            await self._retract(uploads)
+            return await self._repeat(use, earlier)
         self.decided = True
         for upload in uploads:
             await discard(self._store, upload.id)
@@ -67,10 +73,16 @@ class Settlement:
             raise
         return uploads
 
-    async def _record(self, uploads: Sequence[Upload]) -> None:
-        """Where the catalog does not say what became of the records, it is asked whether they are there."""
+    async def _repeat(self, use: KeyUse, earlier: KeyUse) -> Sequence[Upload]:
+        uploads = await repeated(self._catalog, use, earlier)
+        log.info("request repeated", uploads=[str(upload.id) for upload in uploads])
+        return uploads
+
+    async def _record(self, uploads: Sequence[Upload], use: KeyUse | None) -> KeyUse | None:
+        """Returns an earlier use of the key. Where the catalog does not say what became of the records, it is asked
+        whether they are there."""
         try:
-            await self._catalog.settle(uploads)
+            return await self._catalog.settle(uploads, use)
         except (StorageFull, Busy):
             await self._retract(uploads)
             raise
@@ -78,6 +90,7 @@ class Settlement:
             if not await self._catalog.known([upload.id for upload in uploads]):
                 await self._retract(uploads)
                 raise
+            return None
 
     async def _retract(self, uploads: Sequence[Upload]) -> None:
         for upload in uploads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import unicodedata
 from contextlib import suppress
 
@@ -12,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maie_aiohttp.errors import Malformed
-from maie_aiohttp.headers import attachment, declared_digests, display_name, is_plain, repr_digest
+from maie_aiohttp.headers import (
+    LONGEST_KEY,
+    attachment,
+    declared_digests,
+    display_name,
+    idempotency_key,
+    is_plain,
+    repr_digest,
+)
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=400)
 """Surrogates included."""
@@ -102,3 +111,25 @@ def test_the_digest_of_an_answer_can_be_sent_back() -> None:
 )
 def test_codings(codings: list[str], plain: bool) -> None:
     assert is_plain(codings) is plain
+
+
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
+
+
+@given(st.text(PRINTABLE, min_size=1, max_size=LONGEST_KEY))
+def test_every_printable_text_is_a_key(text: str) -> None:
+    quoted = '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
+    assert idempotency_key([quoted]) == idempotency_key([f" {quoted};a=1;b "]) == text
+
+
+@given(st.text("".join(sorted(set(PRINTABLE) - set(' ",;\\'))), min_size=1, max_size=LONGEST_KEY) | st.uuids().map(str))
+def test_a_key_needs_no_quotes(text: str) -> None:
+    assert idempotency_key([text]) == idempotency_key([f'"{text}"']) == text
+
+
+@given(st.lists(ANY_TEXT | st.text('"\\;,=a%?:@ \t\0é', max_size=300), max_size=3))
+def test_a_key_is_short_and_printable_or_none(fields: list[str]) -> None:
+    with suppress(Malformed):
+        key = idempotency_key(fields)
+        assert (key is None) is (fields == [])
+        assert key is None or (key.isascii() and key.isprintable() and 0 < len(key) <= LONGEST_KEY)

@@ -32,7 +32,7 @@ from maie_aiohttp.errors import (
 from maie_aiohttp.formats import CORE
 from maie_aiohttp.inspector import Inspector
 from maie_aiohttp.intake import Intake, Rules
-from maie_aiohttp.model import Declared, Status, Upload
+from maie_aiohttp.model import Declared, KeyUse, Status, Upload
 from maie_aiohttp.reconcile import recover
 from maie_aiohttp.stores.disk import DiskStore
 from tests import audio
@@ -254,8 +254,8 @@ async def test_a_record_whose_acknowledgement_got_lost_is_stored(
 ) -> None:
     settle = catalog.settle
 
-    async def settle_and_fail(uploads: Sequence[Upload]) -> None:
-        await settle(uploads)
+    async def settle_and_fail(uploads: Sequence[Upload], use: KeyUse | None) -> None:
+        await settle(uploads, use)
         raise StorageFailed("The connection was lost.")
 
     monkeypatch.setattr(catalog, "settle", settle_and_fail)
@@ -308,7 +308,7 @@ async def test_a_retraction_that_fails_leaves_the_marks(
 ) -> None:
     audio, away = folder / "audio", folder / "away"
 
-    async def refuse(_: Sequence[Upload]) -> None:
+    async def refuse(_: Sequence[Upload], __: KeyUse | None) -> None:
         audio.rename(away)
         audio.touch()
         raise StorageFull("There is no room.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import RowMapping
 
-from maie_aiohttp.model import Metadata, Status, Stored, Terms, Upload
+from maie_aiohttp.model import KeyUse, Metadata, Status, Stored, Terms, Upload
 
 Columns = RowMapping | Mapping[str, Any]
 
@@ -53,6 +54,26 @@ def outbox_row(upload: Upload) -> dict[str, object]:
     """The columns of `schema.outbox` that announce a stored upload."""
     moment = upload.stored.at if upload.stored else upload.created_at
     return {"upload_id": upload.id, "event": "upload.stored", "created_at": to_microseconds(moment)}
+
+
+def key_row(use: KeyUse) -> dict[str, object]:
+    """The columns of `schema.idempotency_keys`."""
+    return {
+        "key": use.key,
+        "fingerprint": use.fingerprint,
+        "uploads": [str(id) for id in use.uploads],
+        "used_at": to_microseconds(use.at),
+    }
+
+
+def to_key_use(columns: Columns) -> KeyUse:
+    """A row of `schema.idempotency_keys` as a value."""
+    return KeyUse(
+        key=columns["key"],
+        fingerprint=columns["fingerprint"],
+        uploads=tuple(UUID(id) for id in columns["uploads"]),
+        at=from_microseconds(columns["used_at"]),
+    )
 
 
 def to_upload(columns: Columns) -> Upload:

@@ -18,7 +18,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; a catalog that already stands there starts without loading Alembic."""
 
 metadata = MetaData()
@@ -59,3 +59,14 @@ outbox = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 """What is still to be told to the pipeline: one row a stored upload, written in its transaction."""
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("uploads", JSON, nullable=False),
+    Column("used_at", BigInteger, nullable=False),
+    Index("idempotency_keys_oldest", "used_at"),
+)
+"""Which request a key came with; written in the transaction of its uploads, and still there when these are deleted."""

@@ -11,13 +11,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import URL, ColumnElement, Select, delete, select, text, tuple_, update
+from sqlalchemy.dialects.sqlite import insert
 
 from maie_aiohttp.catalogs.database import DAMAGED, Database, Transaction, is_damage
-from maie_aiohttp.catalogs.rows import outbox_row, to_microseconds, to_upload, upload_row
-from maie_aiohttp.catalogs.schema import outbox, uploads
+from maie_aiohttp.catalogs.rows import key_row, outbox_row, to_key_use, to_microseconds, to_upload, upload_row
+from maie_aiohttp.catalogs.schema import idempotency_keys, outbox, uploads
 from maie_aiohttp.catalogs.upgrade import upgrade, version
 from maie_aiohttp.errors import IntakeError, NotFound, StorageFailed
-from maie_aiohttp.model import UNDECIDED, Position, Status, Upload, sources
+from maie_aiohttp.model import UNDECIDED, KeyUse, Position, Status, Upload, sources
 
 
 def sqlite_url(file: Path) -> str:
@@ -70,8 +71,20 @@ class SqlCatalog:
     async def advance(self, upload: Upload) -> None:
         await self._database.write(partial(_advance, upload=upload))
 
-    async def settle(self, uploads: Sequence[Upload]) -> None:
-        await self._database.write(partial(_settle, settled=uploads))
+    async def settle(self, uploads: Sequence[Upload], use: KeyUse | None = None) -> KeyUse | None:
+        if use is None:
+            await self._database.write(partial(_settle, settled=uploads))
+            return None
+        once = _Once(uploads, use)
+        await self._database.write(once)
+        return once.earlier
+
+    async def forget_keys(self, before: datetime, limit: int) -> int:
+        old = idempotency_keys.c.used_at < to_microseconds(before)
+        rows = await self._database.read(select(idempotency_keys.c.key).where(old).limit(limit))
+        if rows:
+            await self._database.write(partial(_forget_keys, keys=[row["key"] for row in rows], old=old))
+        return len(rows)
 
     async def move(
         self, id: UUID, status: Status, *, reason: str | None = None, expires_at: datetime | None = None
@@ -141,6 +154,29 @@ def _settle(transaction: Transaction, settled: Sequence[Upload]) -> None:
                 raise NotFound("The upload was given up meanwhile.")
     transaction.insert(uploads, [upload_row(upload) for upload in settled])
     transaction.insert(outbox, [outbox_row(upload) for upload in settled])
+
+
+class _Once:
+    """Uploads that are recorded only if their key is new. Its being unique decides, also between processes. They may
+    find their own use of it: a transaction is tried again, and it may have failed when all was written already."""
+
+    def __init__(self, uploads: Sequence[Upload], use: KeyUse) -> None:
+        self._uploads = uploads
+        self._use = use
+        self.earlier: KeyUse | None = None
+        """The use that others have made of it."""
+
+    def __call__(self, transaction: Transaction) -> None:
+        new = transaction.execute(insert(idempotency_keys).values(key_row(self._use)).on_conflict_do_nothing())
+        if new.rowcount:
+            _settle(transaction, self._uploads)
+        same_key = select(idempotency_keys).where(idempotency_keys.c.key == self._use.key)
+        found = to_key_use(transaction.execute(same_key).mappings().one())
+        self.earlier = None if found.uploads == self._use.uploads else found
+
+
+def _forget_keys(transaction: Transaction, keys: Sequence[str], old: ColumnElement[bool]) -> None:
+    transaction.execute(delete(idempotency_keys).where(idempotency_keys.c.key.in_(keys), old))
 
 
 def _receiving(upload: Upload) -> tuple[ColumnElement[bool], ...]:

@@ -1,10 +1,11 @@
-"""What a header declares of a file, the same for a request and for a part of a form."""
+"""What a header declares of a file, the same for a request and for a part of a form; and of a request."""
 
 from __future__ import annotations
 
 from multidict import CIMultiDictProxy
 
-from maie_aiohttp.headers import DIGEST_FIELDS, declared_digests
+from maie_aiohttp.headers import DIGEST_FIELDS, declared_digests, idempotency_key
+from maie_aiohttp.idempotency import Key
 from maie_aiohttp.model import Declared
 
 
@@ -17,3 +18,9 @@ def declared(headers: CIMultiDictProxy[str], filename: str | None, *, at_most: i
         at_most=at_most,
         digests=declared_digests(value for field in DIGEST_FIELDS for value in headers.getall(field, [])),
     )
+
+
+def key_of(headers: CIMultiDictProxy[str], door: str) -> Key | None:
+    """What the client calls its request, if it does. Raises `Malformed`."""
+    text = idempotency_key(headers.getall("Idempotency-Key", []))
+    return None if text is None else Key(text, door)

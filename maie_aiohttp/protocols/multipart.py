@@ -10,6 +10,7 @@ from maie_aiohttp.appkeys import INTAKE, LIMITS
 from maie_aiohttp.errors import Empty, Malformed, TooLarge
 from maie_aiohttp.model import Declared, Metadata, Upload
 from maie_aiohttp.protocols.body import Body
+from maie_aiohttp.protocols.declaration import key_of
 from maie_aiohttp.protocols.parts import HEADER_SIZE, Part, boundary_of, label, walk
 from maie_aiohttp.settings import Limits
 
@@ -20,7 +21,8 @@ FIELD_NAME_SIZE = 255
 async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
     """Take the form to its end, once its header is not refused. Returns what is stored now; raises, and stores
     nothing, if any part is refused."""
-    boundary, intake, limits = boundary_of(request), request.app[INTAKE], request.app[LIMITS]
+    boundary, key = boundary_of(request), key_of(request.headers, "form")
+    intake, limits = request.app[INTAKE], request.app[LIMITS]
     files_together = Declared(at_most=_files_size(request.content_length, limits))
     fields = Fields(limits)
     files = 0
@@ -40,7 +42,7 @@ async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
             await delivery.receive(field.file, part.chunks(limits.chunk_size))
         if not files:
             raise Empty("The form has no file.")
-        return await delivery.settle(fields.metadata())
+        return await delivery.settle(fields.metadata(), key)
 
 
 async def _at_most(count: int, parts: AsyncIterator[Part]) -> AsyncIterator[Part]:

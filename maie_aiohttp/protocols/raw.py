@@ -8,15 +8,15 @@ from maie_aiohttp.appkeys import INTAKE, LIMITS
 from maie_aiohttp.model import Upload
 from maie_aiohttp.protocols import disposition
 from maie_aiohttp.protocols.body import Body
-from maie_aiohttp.protocols.declaration import declared
+from maie_aiohttp.protocols.declaration import declared, key_of
 
 
 async def receive(request: web.Request, body: Body) -> Upload:
     """Take the file to its end, once its header is not refused. Returns it as it is stored now; raises, and stores
     nothing, if it is refused."""
-    intake = request.app[INTAKE]
+    intake, key = request.app[INTAKE], key_of(request.headers, "raw")
     file = declared(request.headers, disposition.filename(request.headers), at_most=request.content_length)
     async with intake.delivery(file) as delivery:
         await delivery.receive(file, body.chunks(request.app[LIMITS].chunk_size))
-        (upload,) = await delivery.settle({})
+        (upload,) = await delivery.settle({}, key)
         return upload

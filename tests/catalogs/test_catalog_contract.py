@@ -13,10 +13,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import event
 
-from maie_aiohttp.catalogs.database import READERS
+from maie_aiohttp.catalogs.database import READERS, Change
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.errors import Busy, NotFound, StorageFailed, StorageFull
-from maie_aiohttp.model import TRANSITIONS, Position, Status, Terms, Upload
+from maie_aiohttp.model import TRANSITIONS, KeyUse, Position, Status, Terms, Upload
 from tests.layers import (
     MIB,
     NOON,
@@ -140,6 +140,100 @@ async def test_what_was_receiving_is_settled_in_its_place(catalog: SqlCatalog, p
     assert events(path) == sorted([done.id, plain.id])
 
 
+def use_of(*uploads: Upload, key: str = "a-key", age: float = 0) -> KeyUse:
+    """A use of a key, `age` seconds before noon."""
+    return KeyUse(key, "ab" * 32, tuple(one.id for one in uploads), NOON - timedelta(seconds=age))
+
+
+async def keys(catalog: SqlCatalog, *names: str) -> list[str]:
+    """Those of `names` that are remembered."""
+    uses = [await catalog.settle([given], use_of(given, key=name)) for name in names for given in [upload()]]
+    return [name for name, use in zip(names, uses, strict=True) if use is not None]
+
+
+async def test_a_key_is_used_once(catalog: SqlCatalog, path: Path) -> None:
+    given = [upload(), upload()]
+    first = use_of(*given)
+    assert await catalog.settle(given, first) is None
+    for _ in range(2):
+        other = upload()
+        assert await catalog.settle([other], use_of(other)) == first
+    assert {one.id for one in await everything(catalog)} == {one.id for one in given}
+    assert events(path) == sorted(one.id for one in given)
+
+
+async def test_a_transaction_that_fails_when_all_is_written(
+    catalog: SqlCatalog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again, and its uploads are not taken for repetitions of themselves."""
+    write = catalog._database._transaction
+
+    def write_and_fail_once(changes: Sequence[Change]) -> None:
+        monkeypatch.undo()
+        write(changes)
+        raise StorageFailed("The medium did not say so.")
+
+    monkeypatch.setattr(catalog._database, "_transaction", write_and_fail_once)
+    given = [upload(), upload()]
+    found = await asyncio.gather(*(catalog.settle([one], use_of(one, key=str(one.id))) for one in given))
+    assert found == [None, None]
+    assert events(path) == sorted(one.id for one in await everything(catalog)) == sorted(one.id for one in given)
+
+
+async def test_a_key_is_kept_with_what_it_was_used_for(path: Path) -> None:
+    given = upload()
+    use = KeyUse('ä"\x01 ' + "x" * 250, "0" * 64, (given.id,), NOON.replace(microsecond=1))
+    async with sql_catalog(path) as catalog:
+        assert await catalog.settle([given], use) is None
+        await catalog.remove(given.id)
+    async with sql_catalog(path) as catalog:
+        other = upload()
+        assert await catalog.settle([other], replace(use_of(other), key=use.key)) == use
+        assert await everything(catalog) == []
+
+
+async def test_fault_40_of_many_at_once_one_uses_the_key(path: Path) -> None:
+    """In one transaction, in several, and in two processes: the second catalog stands for another one."""
+    given = [upload() for _ in range(40)]
+    async with sql_catalog(path) as one, sql_catalog(path) as other:
+        for number in range(5):
+            uses = [use_of(each, key=f"key-{number}") for each in given]
+            earlier = await asyncio.gather(
+                *((one, other)[place % 2].settle([given[place]], use) for place, use in enumerate(uses))
+            )
+            (winner,) = (use for use, found in zip(uses, earlier, strict=True) if found is None)
+            assert [found or winner for found in earlier] == [winner] * len(given)
+            assert [found.id for found in await everything(one)] == events(path) == list(winner.uploads)
+            await other.remove(winner.uploads[0])
+
+
+async def test_uploads_with_and_without_a_key_share_a_transaction(catalog: SqlCatalog, path: Path) -> None:
+    given = [upload() for _ in range(30)]
+    await asyncio.gather(
+        *(catalog.settle([one], use_of(one) if place % 3 == 1 else None) for place, one in enumerate(given))
+    )
+    assert len(await everything(catalog)) == len(events(path)) == 21
+
+
+async def test_a_key_of_what_is_not_recorded_stays_free(catalog: SqlCatalog, path: Path) -> None:
+    await impatient(catalog)
+    given = upload()
+    with pytest.raises(NotFound):
+        await catalog.settle([given, arrived(receiving())], use_of(given))
+    with locked(path), pytest.raises(Busy):
+        await catalog.settle([given], use_of(given))
+    assert await catalog.settle([given], use_of(given)) is None
+
+
+async def test_keys_are_forgotten_in_portions(catalog: SqlCatalog) -> None:
+    for number in range(5):
+        given = upload()
+        await catalog.settle([given], use_of(given, key=f"{number}", age=number))
+    before = NOON - timedelta(seconds=1)
+    assert [await catalog.forget_keys(before, 2) for _ in range(3)] == [2, 1, 0]
+    assert await keys(catalog, "0", "1", "2", "3", "4") == ["0", "1"]
+
+
 @pytest.mark.parametrize("end", ["removed", Status.REJECTED, Status.EXPIRED, "settled", "never begun"])
 async def test_what_is_not_receiving_any_more_is_not_settled(catalog: SqlCatalog, path: Path, end: str) -> None:
     given, other = receiving(), receiving()
@@ -258,7 +352,7 @@ async def test_what_is_busy_or_full_was_not_done(catalog: SqlCatalog, path: Path
     await impatient(catalog)
     given, new = receiving(), receiving()
     await catalog.create(given)
-    attempts: dict[str, Callable[[], Awaitable[None]]] = {
+    attempts: dict[str, Callable[[], Awaitable[object]]] = {
         "create": lambda: catalog.create(new),
         "advance": lambda: catalog.advance(replace(given, offset=1)),
         "settle": lambda: catalog.settle([arrived(given)]),

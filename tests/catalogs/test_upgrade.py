@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -21,7 +22,7 @@ from maie_aiohttp.catalogs.rows import EPOCH
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.catalogs.upgrade import create, migrate, upgrade
 from maie_aiohttp.errors import StorageFailed
-from maie_aiohttp.model import Status
+from maie_aiohttp.model import KeyUse, Status
 from tests.layers import query, sql_catalog, stored_part, upload
 
 
@@ -98,6 +99,18 @@ async def test_the_first_catalog_is_taken_over(path: Path) -> None:
         assert (found.status, found.size, found.filename, found.terms) == (Status.STORED, 5, "speech.wav", None)
         assert stored_part(found).at == EPOCH + timedelta(seconds=2)
     assert query(path, "SELECT * FROM outbox") == [(7, found.id.hex, "upload.stored", 2_000_000)]
+
+
+async def test_a_catalog_without_keys_is_taken_over(path: Path) -> None:
+    given = upload()
+    async with sql_catalog(path) as catalog:
+        await catalog.settle([given])
+    query(path, "DROP TABLE idempotency_keys")
+    query(path, "UPDATE alembic_version SET version_num = '0002'")
+    async with sql_catalog(path) as catalog:
+        assert await catalog.get(given.id) == given
+        uses = [KeyUse("a-key", "0" * 64, (uuid4(),), given.created_at) for _ in range(2)]
+        assert [await catalog.settle([upload(use.uploads[0])], use) for use in uses] == [None, uses[0]]
 
 
 async def refused(path: Path) -> str:

@@ -126,18 +126,24 @@ def _is_socket(descriptor: Path) -> bool:
     return False
 
 
-async def launch(folder: Path, settings: Mapping[str, str]) -> Process:
-    """The product, on any free port, with its data in `folder`. `settings` as in `{"limits.max_size": "1 GB"}`."""
+PRODUCT = ("-m", "maie_aiohttp")
+
+
+async def launch(folder: Path, settings: Mapping[str, str], program: Sequence[str] = PRODUCT) -> Process:
+    """The product, on any free port, with its data in `folder`. `settings` as in `{"limits.max_size": "1 GB"}`;
+    `program` is what Python is to run."""
     chosen = {"server.port": "0", "storage.folder": str(folder), "storage.reserve": "0 B", "log.format": "json"}
     variables = {f"MAIE_{key.replace('.', '__')}".upper(): value for key, value in {**chosen, **settings}.items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAIE_")}
-    return await Process.launch("-m", "maie_aiohttp", environment={**inherited, **variables})
+    return await Process.launch(*program, environment={**inherited, **variables})
 
 
 @asynccontextmanager
-async def serving(folder: Path, settings: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
+async def serving(
+    folder: Path, settings: Mapping[str, str] | None = None, program: Sequence[str] = PRODUCT
+) -> AsyncIterator[Process]:
     """The product, serving; killed at the end, if it still runs then."""
-    process = await launch(folder, settings or {})
+    process = await launch(folder, settings or {}, program)
     try:
         await process.url()
         yield process
