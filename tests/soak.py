@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.scenarios import crowd, drain, flat_memory, idle_crowd, interruptions, kills, races, start
+from tests.scenarios import crowd, drain, flat_memory, idle_crowd, interruptions, kills, races, repetitions, start
 from tests.scenarios.report import Report
 
 Scenario = Callable[[Path], Coroutine[None, None, Report]]
@@ -25,6 +25,7 @@ SCENARIOS: dict[str, Scenario] = {
     "idle-crowd": partial(idle_crowd.run, count=10_000),
     "kills": partial(kills.run, rounds=50),
     "kills-of-workers": partial(kills.run_workers, rounds=50),
+    "repetitions": partial(repetitions.run, rounds=50),
     "interruptions": partial(interruptions.run, rounds=200),
     "races": partial(races.run, rounds=200, starts=5),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios import crowd, drain, flat_memory, idle_crowd, interruptions, kills, races, start
+from tests.scenarios import crowd, drain, flat_memory, idle_crowd, interruptions, kills, races, repetitions, start
 from tests.scenarios.process import MIB
 from tests.scenarios.report import Report
 
@@ -38,6 +38,10 @@ async def test_idle_and_slow_connections_keep_nobody_out(folder: Path) -> None:
 
 async def test_what_was_acknowledged_survives_kills(folder: Path) -> None:
     assert fine(await kills.run(folder, rounds=2))
+
+
+async def test_fault_07_what_is_sent_again_until_it_is_answered_is_stored_once(folder: Path) -> None:
+    assert fine(await repetitions.run(folder, rounds=2))
 
 
 async def test_what_was_acknowledged_survives_kills_of_workers(folder: Path) -> None:
