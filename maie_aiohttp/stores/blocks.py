@@ -117,7 +117,8 @@ class Gatherer:
             self._budget.give_place()
 
     async def add(self, chunk: bytes) -> None:
-        """Take a chunk. Raises what writing the blocks before it raised."""
+        """Take a chunk. Raises what writing the blocks before it raised, also to clients too slow to fill one."""
+        self._writer.check()
         if not self._placed and len(self._block) + len(chunk) > CRUMB:
             await self._budget.take_place()
             self._placed = True

@@ -72,14 +72,15 @@ class Writer:
     async def room(self) -> None:
         """Wait until another block may be put. Raises what writing, or `advance`, raised."""
         await self._until(lambda: self._unwritten < DEPTH or self._failure is not None)
-        self._check()
+        self.check()
 
     async def written(self) -> None:
         """Wait until all is written, and `advance` has heard of it. Raises what either raised."""
         await self._until(self._is_at_rest)
-        self._check()
+        self.check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raises what writing, or `advance`, has raised by now."""
         if self._failure is not None:
             raise self._failure
 

@@ -227,18 +227,18 @@ async def test_no_block_overtakes_another(tick: Callable[[], Awaitable[None]]) -
     assert b"".join(written.blocks) + rest == b"onetwosix"
 
 
-async def test_a_failure_while_the_client_is_silent_is_raised_at_the_end(
-    tick: Callable[[], Awaitable[None]],
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_a_failure_while_the_client_is_silent_is_raised_as_soon_as_it_says_anything(
+    tick: Callable[[], Awaitable[None]], goes_on: bool
 ) -> None:
+    """Who never fills a block must not send all of a recording that was refused at its first bytes."""
     written = Written()
     written.failure = OSError("pulled out")
     async with gathering(budget(), written) as gatherer:
         await gatherer.add(b"one")
         await tick()
-        await gatherer.add(b"two")
-        await tick()
         with pytest.raises(OSError, match="pulled out"):
-            await gatherer.rest()
+            await (gatherer.add(b"two") if goes_on else gatherer.rest())
     assert written.blocks == []
 
 
