@@ -64,12 +64,15 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Nobody will read more than what the upload takes now."""
         self._hold(-self._unread)
+        if self._server is not None:
+            self._server.unread.forget(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came. If it is no HTTP, no body under way will ever end."""
         self._hold(len(data))
         super().data_received(data)
+        self.limit_receiving()
         if self._messages:
             self._head_came()
         elif data and self.is_idle and not self._head_begun:
@@ -155,7 +158,10 @@ class Connection(web.RequestHandler):
         """Take no more at once than all connections together can hold, and no more of what may have to be parsed."""
         transport: Any = self.transport
         if self._server is not None and hasattr(transport, "max_size"):  # an attribute of asyncio's own transports
-            transport.max_size = min(self._server.unread.receipt, max(RECEIVE_SIZE, self._missing()))
+            size = min(self._server.unread.receipt, max(RECEIVE_SIZE, self._missing()))
+            if size != transport.max_size:
+                transport.max_size = size
+                self._server.unread.receives(self, size)
 
     def _missing(self) -> int:
         """Bytes of the body under way that are still to come, as far as that is known."""
@@ -221,7 +227,7 @@ class Server(web.Server):
         self.header_timeout = configured.header_timeout
         self.send_timeout = configured.send_timeout
         self.held = Held(configured.max_connections or connections_by_descriptors())
-        self.unread = Unread(BUDGET // configured.workers, self._limit_receiving)
+        self.unread = Unread(BUDGET // configured.workers)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """There is one more; perhaps one too many."""
@@ -240,11 +246,6 @@ class Server(web.Server):
         for connection in self.connections:
             if isinstance(connection, Connection) and connection.is_idle:
                 connection.force_close()
-
-    def _limit_receiving(self) -> None:
-        for connection in self.connections:
-            if isinstance(connection, Connection):
-                connection.limit_receiving()
 
     def __call__(self) -> Connection:
         """A connection with every keyword in force."""

@@ -6,16 +6,20 @@ import asyncio
 import gc
 import resource
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from maie_aiohttp.appkeys import INTAKE, STORE
 from maie_aiohttp.capacity import MOST, connections_by_descriptors
+from maie_aiohttp.server import RECEIVE_SIZE
 from tests import audio
 from tests.conftest import configure, files, serving
-from tests.layers import MIB, limited, no_descriptors
+from tests.layers import KIB, MIB, limited, no_descriptors
 from tests.wire import DEADLINE, WAV, Answer, Edge, Wire, request, sized
 
 HEALTH = request(line="GET /health HTTP/1.1")
@@ -201,6 +205,30 @@ async def test_without_descriptors_who_is_there_is_served_and_the_rest_waits(fol
                     newcomer.recv(1)
             async with asyncio.timeout(DEADLINE):
                 assert (await asyncio.get_running_loop().sock_recv(newcomer, 100)).startswith(b"HTTP/1.1 200")
+
+
+async def test_what_may_have_to_be_parsed_comes_in_small_receipts_while_nobody_reads(folder: Path) -> None:
+    """Behind the body comes the next request, whose body may come in chunks of one byte."""
+    recording, gate = (WAV + bytes(MIB))[: 560 * KIB], threading.Event()
+    async with serving(configure(folder, storage={"write_threads": 1})) as client, Wire.connect(client) as wire:
+        parts: Any = client.app
+        server: Any = client.server.runner.server  # type: ignore[union-attr]
+        wire.send(sized(recording)[: -len(recording) + 100])
+        async with asyncio.timeout(DEADLINE):
+            while not parts[INTAKE].receiving:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.01)
+        parts[STORE]._executor.submit(gate.wait)
+        try:
+            wire.send(recording[100:-1])
+            (connection,) = server.connections
+            async with asyncio.timeout(DEADLINE):
+                while connection._missing() != 1:  # noqa: ASYNC110 - there is no event for it
+                    await asyncio.sleep(0.01)
+            assert connection.transport.max_size == RECEIVE_SIZE
+        finally:
+            gate.set()
+        wire.send(recording[-1:])
+        assert (await wire.answer()).status == 201
 
 
 @pytest.mark.parametrize(("descriptors", "connections"), [(10, 1), (1_024, 412), (4_096, 1_948), (100_000, MOST)])

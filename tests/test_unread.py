@@ -10,35 +10,66 @@ from maie_aiohttp.unread import LARGEST, MIDDLE, SMALLEST, Unread
 BUDGET = 4 * LARGEST
 
 
-def unread() -> tuple[Unread, list[int]]:
-    """And the receipts that it announced."""
-    announced: list[int] = []
-    held = Unread(BUDGET, lambda: announced.append(held.receipt))
-    return held, announced
+class Line:
+    """A connection that receives as much as it may, but at most `most`."""
+
+    def __init__(self, unread: Unread, most: int = LARGEST) -> None:
+        self._unread = unread
+        self._most = most
+        self.receives = 0
+        self.limited = -1
+        """How often it was told to receive less."""
+        self.limit_receiving()
+
+    def limit_receiving(self) -> None:
+        """As before each receipt of its own."""
+        self.limited += 1
+        self.receives = min(self._unread.receipt, self._most)
+        self._unread.receives(self, self.receives)
 
 
 def test_receipts_shrink_as_the_budget_fills_and_grow_again() -> None:
-    held, announced = unread()
-    assert held.receipt == LARGEST
-    for _ in range(4):
-        held.add(LARGEST)
-    for _ in range(4):
-        held.add(-LARGEST)
-    assert announced == [MIDDLE, SMALLEST, MIDDLE, LARGEST]
+    held = Unread(BUDGET)
+    receipts = [held.receipt]
+    for size in (*[LARGEST] * 4, *[-LARGEST] * 4):
+        held.add(size)
+        receipts.append(held.receipt)
+    assert receipts == [LARGEST, LARGEST, MIDDLE, MIDDLE, SMALLEST, MIDDLE, MIDDLE, LARGEST, LARGEST]
 
 
-def test_what_changes_nothing_is_not_announced() -> None:
-    held, announced = unread()
-    held.add(1)
-    held.add(-1)
-    held.add(0)
-    assert announced == []
+def test_whoever_receives_too_much_hears_it_at_once() -> None:
+    held = Unread(BUDGET)
+    lines = [Line(held), Line(held, MIDDLE), Line(held, SMALLEST)]
+    held.add(2 * LARGEST)
+    assert [line.receives for line in lines] == [MIDDLE, MIDDLE, SMALLEST]
+    held.add(2 * LARGEST)
+    assert [line.receives for line in lines] == [SMALLEST] * 3
+
+
+def test_a_crowd_that_is_silent_is_not_told_again_and_again() -> None:
+    """Each would cost more than the receipt that changed the size."""
+    held = Unread(BUDGET)
+    crowd, busy = [Line(held, MIDDLE) for _ in range(100)], Line(held)
+    for _ in range(50):
+        held.add(BUDGET)
+        held.add(-BUDGET)
+        busy.limit_receiving()
+    assert busy.receives == LARGEST
+    assert {line.limited for line in crowd} == {1}
+
+
+def test_who_has_gone_hears_nothing() -> None:
+    held = Unread(BUDGET)
+    gone = Line(held)
+    held.forget(gone)
+    held.add(BUDGET)
+    assert gone.limited == 0
 
 
 @given(st.lists(st.integers(0, 2000), max_size=50))
 def test_a_crowd_that_comes_to_life_at_once_holds_little_more_than_the_budget(turns: list[int]) -> None:
     """Each receives as much as it may, one after the other, and nobody reads."""
-    held, _ = unread()
+    held = Unread(BUDGET)
     total = 0
     for crowd in turns:
         for _ in range(crowd):
