@@ -80,9 +80,9 @@ class PartFile:
 
     def close(self) -> None:
         """Give the descriptor back; a second call does nothing."""
-        if self._descriptor is not None:
-            fsio.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:  # given back even where closing fails: by then, it may be another's
+            fsio.close(descriptor)
 
     def _write_fully(self, block: Chunk) -> None:
         descriptor = self._open()
