@@ -89,13 +89,14 @@ def _commit_in_doubt(call: Call) -> None:
     _refuse(sqlite3.SQLITE_IOERR, call)
 
 
-def _die(_: Call) -> None:
+def die(_: Call | None = None) -> None:
+    """The process ends, as if by `kill -9`."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _die_half_way(call: Call) -> None:
     call.make_half()
-    _die(call)
+    die()
 
 
 ERRORS = (
@@ -115,6 +116,6 @@ ERRORS = (
     Fault("SQLITE_IOERR, but it is done", frozenset({COMMIT}), _commit_in_doubt),
 )
 DEATHS = (
-    Fault("SIGKILL", CALLS | CATALOG, _die),
+    Fault("SIGKILL", CALLS | CATALOG, die),
     Fault("SIGKILL after half", frozenset({"write"}), _die_half_way),
 )

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 import tempfile
-import traceback
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
@@ -22,11 +18,12 @@ from tests.faults.invariants import check
 from tests.faults.kinds import CATALOG, CHANGING, GROWING, SYNCING, Fault
 from tests.faults.ledger import Ledger
 from tests.faults.place import Place, running
+from tests.faults.processes import here, in_child
 
 Subject = type[Door] | type[Errand]
 SUBJECTS: tuple[Subject, ...] = (*DOORS, *ERRANDS)
 
-Visit = Coroutine[None, None, bool]
+Visit = Callable[[], Coroutine[None, None, bool]]
 """One point; returns whether anything went wrong."""
 
 CHANGES = (GROWING | SYNCING | CHANGING | CATALOG) - {"open", "mkdir", "makedirs"}
@@ -76,12 +73,12 @@ class Sweep:
 
     def failures(self, subjects: Iterable[Subject], faults: Iterable[Fault]) -> Iterator[Course]:
         """Calls fail; the server lives on, and is started anew after each."""
-        return self._all(subjects, faults, _here)
+        return self._all(subjects, faults, here)
 
     def kills(self, subjects: Iterable[Subject], faults: Iterable[Fault]) -> Iterator[Course]:
         """The server dies at the call, and is started anew. It does so in a child of this process, which must have
         one thread alone."""
-        return self._all(subjects, faults, _in_child)
+        return self._all(subjects, faults, in_child)
 
     def _all(
         self,
@@ -101,11 +98,11 @@ class Sweep:
         scene = Scene(folder / "data", folder / "ledger", self._injector)
         violations, points = list[str](), 0
         for number in count(1, self._step):
-            if not run(_visit(scene, subject, fault, number)):
+            if not run(partial(_visit, scene, subject, fault, number)):
                 break
             points += 1
             violations += scene.news(f"{subject.__name__}, {fault.name}, call {number}")
-        run(_look(scene))
+        run(partial(_look, scene))
         violations += scene.news(f"{subject.__name__}, {fault.name}, at the end")
         return Course(subject, fault, points, violations)
 
@@ -147,23 +144,3 @@ async def _run_errand(scene: Scene, subject: type[Errand], fault: Fault, number:
     struck = scene.injector.disarm()
     await errand.run(unarmed)
     return struck
-
-
-def _here(visit: Visit) -> bool:
-    return asyncio.run(visit)
-
-
-def _in_child(visit: Visit) -> bool:
-    """Whether the child was killed. Raises RuntimeError if it ended in another way."""
-    if (child := os.fork()) == 0:
-        try:
-            asyncio.run(visit)
-        except BaseException:  # noqa: BLE001 - the parent hears of it
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    visit.close()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status not in (0, -signal.SIGKILL):
-        raise RuntimeError(f"a server ended with status {status}")
-    return status != 0
