@@ -62,17 +62,17 @@ class Disk:
     """A file system of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self._image = folder / "image"
+        self.image = folder / "image"
         self.root = folder / "disk"
         self.root.mkdir()
-        with self._image.open("wb") as image:
+        with self.image.open("wb") as image:
             image.truncate(SIZE)
-        subprocess.run(["mkfs.ext4", "-q", "-F", self._image], check=True)
+        subprocess.run(["mkfs.ext4", "-q", "-F", self.image], check=True)
 
     @contextmanager
-    def mounted(self) -> Iterator[Path]:
+    def mounted(self, options: str = "loop") -> Iterator[Path]:
         """The place for data."""
-        subprocess.run(["mount", "-o", "loop", self._image, self.root], check=True)
+        subprocess.run(["mount", "-o", f"loop,{options}", self.image, self.root], check=True)
         try:
             yield self.root / "data"
         finally:
@@ -83,6 +83,16 @@ class Disk:
         descriptor = os.open(self.root, os.O_RDONLY)
         fcntl.ioctl(descriptor, SHUTDOWN, WITHOUT_FLUSH)
         os.close(descriptor)
+
+    def fail(self) -> None:
+        """Let it find an error in itself."""
+        mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+        device = next(Path(mount[0]).name for mount in mounts if mount[1] == str(self.root))
+        Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("injected")
+
+    def repair(self) -> None:
+        """As at the next start of the machine."""
+        subprocess.run(["e2fsck", "-p", self.image], check=False, capture_output=True)
 
 
 def steps(door: type[Door], *, flushing: bool = True) -> Iterator[Step]:
