@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.scenarios import crowd, drain, flat_memory, idle_crowd, interruptions, kills, races, start
+from tests.scenarios import crowd, drain, flat_memory, idle_crowd, interruptions, kills, mixed, races, start
 from tests.scenarios.report import Report
 
 Scenario = Callable[[Path], Coroutine[None, None, Report]]
@@ -26,6 +26,7 @@ SCENARIOS: dict[str, Scenario] = {
     "kills": partial(kills.run, rounds=50),
     "kills-of-workers": partial(kills.run_workers, rounds=50),
     "interruptions": partial(interruptions.run, rounds=200),
+    "mixed": partial(mixed.run, seconds=600),
     "races": partial(races.run, rounds=200, starts=5),
 }
 
