@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test check soak memory bench clean
+.PHONY: serve test check soak faults power-cut memory bench clean
 
 serve: $(VENV)/serve ## run the server: a local folder and SQLite, no configuration needed
 	$(BIN)/python -m maie_aiohttp
@@ -24,6 +24,13 @@ check: $(VENV)/test ## style, types, import contracts, and a wheel that works on
 soak: $(VENV)/test ## what is long or timed: a thousand uploads at once, 5 GB, kills, interruptions, races, stalls
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.stall
+
+faults: $(VENV)/test ## every fault at every call to disk and catalog, at every door; a few minutes
+	$(BIN)/python -m tests.faults
+
+power-cut: $(VENV)/test ## a power cut at every step of an upload, on a real ext4; as root
+	$(BIN)/python -m tests.faults.power_cut raw
+	$(BIN)/python -m tests.faults.power_cut tus
 
 bench: $(VENV)/test ## speed, CPU time and memory beside other servers, which it installs itself; about 45 minutes
 	$(BIN)/python -m benchmarks

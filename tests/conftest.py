@@ -15,8 +15,16 @@ from maie_aiohttp.app import build
 from maie_aiohttp.server import Runner
 from maie_aiohttp.settings import Settings
 from tests.audio import Sample
+from tests.catalogue import numbers_of
 
 Client = TestClient[web.Request, web.Application]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`pytest -m fault` runs the tests that `docs/reliability.md` names."""
+    for item in items:
+        for number in numbers_of(item.nodeid.partition("[")[0]):
+            item.add_marker(pytest.mark.fault(number))
 
 
 class HardenedServer(TestServer):

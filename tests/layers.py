@@ -167,6 +167,18 @@ def locked(catalog: Path) -> Iterator[None]:
         connection.close()
 
 
+@contextmanager
+def being_read(catalog: Path) -> Iterator[None]:
+    """Another program in the middle of reading."""
+    connection = sqlite3.connect(catalog, isolation_level=None)
+    connection.execute("BEGIN")
+    connection.execute("SELECT * FROM uploads").fetchall()
+    try:
+        yield
+    finally:
+        connection.close()
+
+
 async def impatient(catalog: SqlCatalog) -> None:
     """Let the catalog give up at once on a lock, and not after five seconds."""
     await pragma(catalog, "busy_timeout=0")

@@ -10,7 +10,18 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.scenarios import crowd, drain, flat_memory, idle_crowd, interruptions, kills, races, repetitions, start
+from tests.scenarios import (
+    crowd,
+    drain,
+    flat_memory,
+    idle_crowd,
+    interruptions,
+    kills,
+    mixed,
+    races,
+    repetitions,
+    start,
+)
 from tests.scenarios.report import Report
 
 Scenario = Callable[[Path], Coroutine[None, None, Report]]
@@ -27,6 +38,7 @@ SCENARIOS: dict[str, Scenario] = {
     "kills-of-workers": partial(kills.run_workers, rounds=50),
     "repetitions": partial(repetitions.run, rounds=50),
     "interruptions": partial(interruptions.run, rounds=200),
+    "mixed": partial(mixed.run, seconds=600),
     "races": partial(races.run, rounds=200, starts=5),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -51,6 +52,7 @@ from maie_aiohttp.pieces import Piece
 from maie_aiohttp.reconcile import recover
 from maie_aiohttp.resumption import Resumption
 from maie_aiohttp.stores import disk as disk_module
+from maie_aiohttp.stores import fsio
 from tests import audio
 from tests.conftest import files
 from tests.layers import (
@@ -920,6 +922,23 @@ async def test_an_end_that_cannot_be_published_can_be_sent_again(resumption: Res
     with descriptors, pytest.raises(IntakeError):
         await resumption.append(id, Piece(1000, short, unmoved))
     (folder / "away").rename(folder / f"audio/{id.hex[:2]}")
+    await goes_on(resumption, folder, id)
+
+
+async def test_an_end_that_is_half_published_can_be_sent_again(
+    resumption: Resumption, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name is there, but cannot be made durable, nor taken away."""
+    id = await paused(resumption)
+    with monkeypatch.context() as patch:
+
+        def fail(_: object, **__: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        patch.setattr(fsio, "fsync", fail)
+        patch.setattr(fsio, "unlink", fail)
+        with pytest.raises(StorageFailed):
+            await resumption.append(id, rest_of(WAV, 1000))
     await goes_on(resumption, folder, id)
 
 

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios import crowd, drain, flat_memory, idle_crowd, interruptions, kills, races, repetitions, start
+from tests.scenarios import (
+    crowd,
+    drain,
+    flat_memory,
+    idle_crowd,
+    interruptions,
+    kills,
+    mixed,
+    races,
+    repetitions,
+    start,
+)
 from tests.scenarios.process import MIB
 from tests.scenarios.report import Report
 
@@ -59,3 +70,7 @@ async def test_an_upload_survives_interruptions_of_every_kind(folder: Path) -> N
 
 async def test_of_two_who_want_the_same_one_wins(folder: Path) -> None:
     assert fine(await races.run(folder, rounds=6, starts=1))
+
+
+async def test_everything_at_once(folder: Path) -> None:
+    assert fine(await mixed.run(folder, seconds=8))

@@ -134,11 +134,23 @@ class Database:
 
     def _transaction(self, changes: Sequence[Change]) -> None:
         assert self._writer is not None, "the database is not open"  # noqa: S101 - a slip of ours, not of a user
-        with self._turn(), self._writer.begin():
+        with self._turn(), _all_or_nothing(self._writer):
             transaction = Transaction(self._writer)
             for change in changes:
                 change(transaction)
             transaction.flush()
+
+
+@contextmanager
+def _all_or_nothing(connection: Connection) -> Iterator[None]:
+    """A transaction. SQLite goes on with one whose commit it refused, SQLAlchemy does not roll it back: it would come
+    true with the next one."""
+    try:
+        with connection.begin():
+            yield
+    except BaseException:
+        connection.connection.rollback()
+        raise
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

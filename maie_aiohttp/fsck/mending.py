@@ -9,6 +9,7 @@ from maie_aiohttp.catalogs.raw import RawCatalog
 from maie_aiohttp.interfaces import Catalog, Store
 from maie_aiohttp.model import Status
 from maie_aiohttp.reconcile import clear_up
+from maie_aiohttp.stores import fsio
 from maie_aiohttp.stores.folder import PUBLISHED_MODE, open_for_reading
 
 
@@ -53,15 +54,15 @@ class Mender:
         """Give a stored file its mode."""
         descriptor = open_for_reading(place, self._root)
         try:
-            os.fchmod(descriptor, PUBLISHED_MODE)
+            fsio.fchmod(descriptor, PUBLISHED_MODE)
         finally:
-            os.close(descriptor)
+            fsio.close(descriptor)
 
     async def cut(self, place: str, size: int) -> None:
         """Take the bytes behind `size` away, of which nobody was told."""
-        descriptor = os.open(place, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
+        descriptor = fsio.open(place, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._root)
         try:
-            os.ftruncate(descriptor, size)
-            os.fsync(descriptor)
+            fsio.ftruncate(descriptor, size)
+            fsio.fsync(descriptor)
         finally:
-            os.close(descriptor)
+            fsio.close(descriptor)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +21,7 @@ from maie_aiohttp.formats import BY_NAME
 from maie_aiohttp.interfaces import HEAD, Store
 from maie_aiohttp.model import Status, Stored, Upload
 from maie_aiohttp.reconcile import sha256
+from maie_aiohttp.stores import fsio
 from maie_aiohttp.stores.folder import SHARDS
 from maie_aiohttp.stores.survey import Thing, survey
 from maie_aiohttp.throttle import Throttle
@@ -89,17 +90,18 @@ def _exchange(catalog: Path, new: Path) -> str:
     for suffix in ("", *BESIDE):
         old = catalog.with_name(catalog.name + suffix)
         if old.exists():
-            aside.with_name(aside.name + suffix).hardlink_to(old)
+            fsio.link(old, aside.with_name(aside.name + suffix))
     for suffix in BESIDE:
-        catalog.with_name(catalog.name + suffix).unlink(missing_ok=True)
-    new.replace(catalog)
+        with suppress(FileNotFoundError):
+            fsio.unlink(catalog.with_name(catalog.name + suffix))
+    fsio.replace(new, catalog)
     _sync(catalog.parent)
     return f"the old one is {aside.name}" if aside.exists() else "there was none"
 
 
 def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = fsio.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        fsio.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        fsio.close(descriptor)

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maie_aiohttp.errors import StorageFailed
+from maie_aiohttp.stores import fsio
 
 FOLDER_MODE = 0o750
 PART_MODE = 0o600
@@ -57,7 +58,7 @@ class DataFolder:
         with self._failing():
             self._reach()
             _own_folder(self.root)
-            (self.root / "lock").stat()
+            fsio.stat(self.root / "lock")
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -67,7 +68,7 @@ class DataFolder:
             raise StorageFailed(f"{error.filename or self.root}: {error.strerror}.") from error
 
     def _reach(self) -> None:
-        self._descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._descriptor = fsio.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _make_layout(self) -> None:
         for name in ("incoming", "audio", "orphans"):
@@ -75,42 +76,42 @@ class DataFolder:
         for shard in SHARDS:
             self._make(self.root / "audio" / shard)
         _sync_folder("audio", self.descriptor)
-        os.fsync(self.descriptor)
+        fsio.fsync(self.descriptor)
 
     def close(self) -> None:
         """Give the lock and the descriptor back."""
         for descriptor in (self._descriptor, self._lock):
             if descriptor is not None:
-                os.close(descriptor)
+                fsio.close(descriptor)
         self._descriptor = self._lock = None
 
     def _make_root(self) -> None:
         """A folder that is there already keeps its mode: others may rely on it."""
         try:
-            self.root.mkdir(FOLDER_MODE, parents=True)
+            fsio.makedirs(self.root, FOLDER_MODE)
         except FileExistsError:
             if _own_folder(self.root) & stat.S_IWOTH:
                 raise StorageFailed(f"Every user may write to {self.root}; take that away with chmod o-w.") from None
         else:
-            self.root.chmod(FOLDER_MODE)  # The umask may have taken some of it.
+            fsio.chmod(self.root, FOLDER_MODE)  # The umask may have taken some of it.
 
     def _make(self, folder: Path) -> None:
         with suppress(FileExistsError):
-            folder.mkdir(FOLDER_MODE)
+            fsio.mkdir(folder, FOLDER_MODE)
         if _own_folder(folder) != FOLDER_MODE:
-            folder.chmod(FOLDER_MODE)
+            fsio.chmod(folder, FOLDER_MODE)
 
     def _take_lock(self) -> None:
-        self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PART_MODE)
+        self._lock = fsio.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PART_MODE)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fsio.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StorageFailed(f"Another server is using the data folder {self.root}.") from None
 
 
 def _own_folder(folder: Path) -> int:
     """The mode of a folder that belongs to the server's user. Raises `StorageFailed` for anything else, and OSError."""
-    found = folder.lstat()
+    found = fsio.lstat(folder)
     if not stat.S_ISDIR(found.st_mode):
         raise StorageFailed(f"{folder} is not a folder.")
     if found.st_uid != os.geteuid():
@@ -121,18 +122,18 @@ def _own_folder(folder: Path) -> int:
 def open_for_reading(name: str, root: int) -> int:
     """A descriptor of a file, but not of what a link leads to. `name` is relative to the descriptor `root`. Raises
     OSError."""
-    return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=root)
+    return fsio.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=root)
 
 
 def open_folder(name: str, root: int) -> int:
     """A descriptor of a folder, but not of what a link leads to. `name` is relative to the descriptor `root`. Raises
     OSError."""
-    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
+    return fsio.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
 
 
 def _sync_folder(name: str, root: int) -> None:
     descriptor = open_folder(name, root)
     try:
-        os.fsync(descriptor)
+        fsio.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        fsio.close(descriptor)

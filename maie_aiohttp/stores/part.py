@@ -9,10 +9,8 @@ from contextlib import suppress
 
 from maie_aiohttp.errors import Damaged, StorageFailed
 from maie_aiohttp.interfaces import Chunk, Conclude, Observe
+from maie_aiohttp.stores import fsio
 from maie_aiohttp.stores.folder import PART_MODE, PUBLISHED_MODE, open_for_reading
-
-_begin_writing: Callable[[int, int, int, int], None] | None = getattr(os, "posix_fadvise", None)
-"""macOS has none."""
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -54,14 +52,14 @@ class PartFile:
 
     def sync(self) -> int:
         """Make durable what is written. Returns the size in bytes. Raises OSError."""
-        os.fdatasync(self._open())
+        fsio.fdatasync(self._open())
         self._passed_on = self._position
         return self._position
 
     def begin_sync(self) -> None:
-        """Let the disk begin with what is written, without waiting for it (Linux: posix_fadvise(2), "don't need")."""
-        if _begin_writing is not None:
-            _begin_writing(self._open(), self._passed_on, self.pending, os.POSIX_FADV_DONTNEED)
+        """Let the disk begin with what is written, without waiting for it."""
+        if fsio.posix_fadvise is not None:
+            fsio.posix_fadvise(self._open(), self._passed_on, self.pending, os.POSIX_FADV_DONTNEED)
         self._passed_on = self._position
 
     def finish(self, block: Chunk) -> int:
@@ -71,7 +69,7 @@ class PartFile:
             self.write(block)
         self._last = block
         self._conclude(self)
-        os.fchmod(self._open(), PUBLISHED_MODE)
+        fsio.fchmod(self._open(), PUBLISHED_MODE)
         size = self.sync()
         self.close()
         return size
@@ -85,20 +83,20 @@ class PartFile:
         """What was written there, up to `size` bytes. Raises OSError."""
         within = start - (self._position - len(self._last))
         if within < 0:
-            return os.pread(self._open(), size, start)
+            return fsio.pread(self._open(), size, start)
         return bytes(self._last[within : within + size])
 
     def close(self) -> None:
         """Give the descriptor back; a second call does nothing."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:  # given back even where closing fails: by then, it may be another's
+            fsio.close(descriptor)
 
     def _write_fully(self, block: Chunk) -> None:
         descriptor = self._open()
         view = memoryview(block)
         while view:
-            written = os.write(descriptor, view)
+            written = fsio.write(descriptor, view)
             self._position += written
             view = view[written:]
 
@@ -110,7 +108,7 @@ class PartFile:
     def _made(self) -> int:
         """A new file; or the one that is there, where an upload begins in a place that was made for it."""
         with suppress(FileExistsError):
-            return os.open(self._locator, _FLAGS | os.O_CREAT | os.O_EXCL, PART_MODE, dir_fd=self._root)
+            return fsio.open(self._locator, _FLAGS | os.O_CREAT | os.O_EXCL, PART_MODE, dir_fd=self._root)
         return self._found()
 
     def _found(self) -> int:
@@ -121,32 +119,32 @@ class PartFile:
         try:
             self._cut(descriptor)
         except BaseException:
-            os.close(descriptor)
+            fsio.close(descriptor)
             raise
         return descriptor
 
     def _opened(self) -> int:
         with suppress(PermissionError):
-            return os.open(self._locator, _FLAGS, dir_fd=self._root)
+            return fsio.open(self._locator, _FLAGS, dir_fd=self._root)
         self._make_writable()
-        return os.open(self._locator, _FLAGS, dir_fd=self._root)
+        return fsio.open(self._locator, _FLAGS, dir_fd=self._root)
 
     def _make_writable(self) -> None:
         """Every append ends with a file that is read-only; this is not the first one."""
         descriptor = open_for_reading(self._locator, self._root)
         try:
-            os.fchmod(descriptor, PART_MODE)
+            fsio.fchmod(descriptor, PART_MODE)
         finally:
-            os.close(descriptor)
+            fsio.close(descriptor)
 
     def _cut(self, descriptor: int) -> None:
         """Go on at the offset, whatever stands behind it."""
-        found = os.fstat(descriptor)
+        found = fsio.fstat(descriptor)
         if found.st_nlink > 1:
             self._take_back(self._locator)
         if not stat.S_ISREG(found.st_mode):
             raise StorageFailed("Something that is not a file stands where the upload should go.")
         if found.st_size < self._position:
             raise Damaged("Bytes of the upload are missing.")
-        os.ftruncate(descriptor, self._position)
-        os.lseek(descriptor, self._position, os.SEEK_SET)
+        fsio.ftruncate(descriptor, self._position)
+        fsio.lseek(descriptor, self._position, os.SEEK_SET)

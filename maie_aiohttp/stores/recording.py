@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from maie_aiohttp.errors import Damaged
+from maie_aiohttp.stores import fsio
 from maie_aiohttp.stores.folder import open_for_reading
 
 
@@ -19,16 +18,16 @@ class Recording:
 
     def read(self, start: int, size: int) -> bytes:
         """At least one byte from `start` on, at most `size`. Raises `Damaged` where there is none, and OSError."""
-        piece = os.pread(self._open(), size, start)
+        piece = fsio.pread(self._open(), size, start)
         if not piece:
             raise Damaged("The stored recording is shorter than it was.")
         return piece
 
     def close(self) -> None:
         """Give the descriptor back; a second call does nothing."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:  # given back even where closing fails: by then, it may be another's
+            fsio.close(descriptor)
 
     def _open(self) -> int:
         if self._descriptor is None:

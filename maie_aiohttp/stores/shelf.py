@@ -19,6 +19,7 @@ from uuid import UUID
 import structlog
 
 from maie_aiohttp.errors import IntakeError, StorageFailed
+from maie_aiohttp.stores import fsio
 from maie_aiohttp.stores.failures import translated
 from maie_aiohttp.stores.folder import PART_MODE, SHARDS, open_folder
 
@@ -52,7 +53,7 @@ class Shelf:
     def close(self) -> None:
         """Give the descriptors back."""
         while self._folders:
-            os.close(self._folders.popitem()[1])
+            fsio.close(self._folders.popitem()[1])
 
     def publish(self, publications: Sequence[Publication]) -> Sequence[Exception | None]:
         """Give each file its final name, then make each folder durable once. Returns what went wrong, one by one;
@@ -82,7 +83,7 @@ class Shelf:
     def begin(self, locator: str) -> None:
         """Make an empty file with a durable name."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(locator, flags, PART_MODE, dir_fd=self._root))
+        fsio.close(fsio.open(locator, flags, PART_MODE, dir_fd=self._root))
         self._sync("incoming")
 
     def discard_all(self, locators: Sequence[str]) -> Sequence[Exception | None]:
@@ -92,12 +93,12 @@ class Shelf:
     def discard(self, locator: str) -> None:
         """Take a name away, if it is there."""
         with suppress(FileNotFoundError):
-            os.unlink(locator, dir_fd=self._root)
+            fsio.unlink(locator, dir_fd=self._root)
 
     def size(self, locator: str) -> int | None:
         """Bytes, or None if there is no such file, but nothing or something else."""
         with suppress(FileNotFoundError):
-            found = os.stat(locator, dir_fd=self._root, follow_symlinks=False)
+            found = fsio.stat(locator, dir_fd=self._root, follow_symlinks=False)
             return found.st_size if stat.S_ISREG(found.st_mode) else None
         return None
 
@@ -134,27 +135,27 @@ class Shelf:
     def write_probe(self) -> None:
         """Find out whether the disk takes bytes, by giving it some."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open("incoming/probe", flags, PART_MODE, dir_fd=self._root)
+        descriptor = fsio.open("incoming/probe", flags, PART_MODE, dir_fd=self._root)
         try:
-            os.write(descriptor, bytes(4096))
-            os.fdatasync(descriptor)
+            fsio.write(descriptor, bytes(4096))
+            fsio.fdatasync(descriptor)
         finally:
-            os.close(descriptor)
+            fsio.close(descriptor)
             self.discard("incoming/probe")
 
     def _link(self, publication: Publication) -> None:
-        if not stat.S_ISREG(os.stat(publication.locator, dir_fd=self._root, follow_symlinks=False).st_mode):
+        if not stat.S_ISREG(fsio.stat(publication.locator, dir_fd=self._root, follow_symlinks=False).st_mode):
             raise StorageFailed("Something that is not a file stands where the upload should be.")
         self._link_name(publication.locator, publication.published)
 
     def _link_name(self, old: str, new: str) -> None:
         """Into the very folder that is flushed then, even if another one has been put in its place."""
         folder, name = os.path.split(new)
-        os.link(old, name, src_dir_fd=self._root, dst_dir_fd=self._folder(folder), follow_symlinks=False)
+        fsio.link(old, name, src_dir_fd=self._root, dst_dir_fd=self._folder(folder), follow_symlinks=False)
 
     def _sync(self, folder: str) -> None:
         """Make the entries of a folder durable."""
-        os.fsync(self._folder(folder))
+        fsio.fsync(self._folder(folder))
 
     def _folder(self, name: str) -> int:
         with self._opening:
@@ -171,21 +172,21 @@ class Shelf:
     def _are_same(self, locator: str, other: str) -> bool:
         """Whether two names stand for one file; that of a link is its own."""
         with suppress(FileNotFoundError):
-            return os.path.samestat(*(os.lstat(name, dir_fd=self._root) for name in (locator, other)))
+            return os.path.samestat(*(fsio.lstat(name, dir_fd=self._root) for name in (locator, other)))
         return False
 
     def _list(self, folder: str) -> list[str]:
         """The names in a folder, by a descriptor of its own: two threads with one would share the place in the list."""
         descriptor = open_folder(folder, self._root)
         try:
-            return os.listdir(descriptor)
+            return fsio.listdir(descriptor)
         finally:
-            os.close(descriptor)
+            fsio.close(descriptor)
 
     def _changed(self, locator: str) -> float:
         """When, in seconds since the epoch; what is no file, or none any more, never rests."""
         with suppress(FileNotFoundError):
-            found = os.stat(locator, dir_fd=self._root, follow_symlinks=False)
+            found = fsio.stat(locator, dir_fd=self._root, follow_symlinks=False)
             if stat.S_ISREG(found.st_mode):
                 return found.st_ctime
         return float("inf")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TypeVar
 
 from maie_aiohttp.errors import StorageFull
 from maie_aiohttp.ledger import Claim, Ledger
+from maie_aiohttp.stores import fsio
 
 Answer = TypeVar("Answer")
 
@@ -32,7 +32,7 @@ class Reserve:
     def free(self, descriptor: int) -> int:
         """Bytes that uploads may take on the file system of an open file or folder; negative where the reserve
         is already touched. Raises OSError."""
-        found = os.fstatvfs(descriptor)
+        found = fsio.fstatvfs(descriptor)
         kept = min(self.size, int(self.ratio * found.f_blocks * found.f_frsize))
         return found.f_bavail * found.f_frsize - kept
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
+from maie_aiohttp.stores import fsio
 from maie_aiohttp.stores.folder import FOLDER_MODE, SHARDS
 from maie_aiohttp.stores.shelf import id_of
 
@@ -46,11 +47,11 @@ class Thing:
 
 def survey(folder: str, root: int) -> Iterator[Thing]:
     """Everything in a folder below the descriptor `root` that is not part of the layout. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
+    descriptor = fsio.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=root)
     try:
-        names = os.listdir(descriptor)
+        names = fsio.listdir(descriptor)
     finally:
-        os.close(descriptor)
+        fsio.close(descriptor)
     for name in names:
         if name not in _OF_OURS.get(folder, ()) and (thing := look(f"{folder}/{name}", root)):
             yield thing
@@ -59,7 +60,7 @@ def survey(folder: str, root: int) -> Iterator[Thing]:
 def look(place: str, root: int) -> Thing | None:
     """What stands there now. Raises OSError, except where there is nothing."""
     with suppress(FileNotFoundError):
-        return Thing(place, id_of(os.path.basename(place)), os.lstat(place, dir_fd=root))
+        return Thing(place, id_of(os.path.basename(place)), fsio.lstat(place, dir_fd=root))
     return None
 
 

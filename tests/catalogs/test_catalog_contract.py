@@ -21,9 +21,11 @@ from tests.layers import (
     MIB,
     NOON,
     as_root,
+    being_read,
     impatient,
     locked,
     memory_disk,
+    pragma,
     query,
     small,
     sql_catalog,
@@ -361,6 +363,17 @@ async def test_what_is_busy_or_full_was_not_done(catalog: SqlCatalog, path: Path
     with locked(path), pytest.raises(Busy):
         await attempts[verb]()
     assert (await everything(catalog), events(path)) == ([given], [])
+
+
+async def test_a_refused_commit_does_not_come_true_with_the_next(catalog: SqlCatalog, path: Path) -> None:
+    """Without a write-ahead log, as where there is no shared memory, whoever reads keeps a commit out."""
+    await pragma(catalog, "journal_mode=DELETE")
+    await impatient(catalog)
+    refused, other = upload(), upload()
+    with being_read(path), pytest.raises(Busy):
+        await catalog.settle([refused])
+    await catalog.settle([other])
+    assert events(path) == [other.id]
 
 
 async def test_whoever_is_cancelled_waits_for_what_was_begun(catalog: SqlCatalog, path: Path) -> None:

@@ -81,7 +81,7 @@ async def run_workers(folder: Path, *, rounds: int) -> Report:
     async with serving(folder, {"server.workers": "2"}) as server:
         for number in range(rounds):
             await _kill_worker_under_load(server, ledger, choice)
-            violations += [f"round {number}: {seen}" for seen in await _lasting_differences(server, folder, ledger)]
+            violations += [f"round {number}: {seen}" for seen in await lasting_differences(server, folder, ledger)]
         violations += [f"logged: {line}" for line in server.log if '"level": "error"' in line]
         figures = {**_figures(folder, ledger), "replaced": str(sum("worker replaced" in line for line in server.log))}
     return Report(f"{rounds} kills of one worker of two under load", figures, [*violations, *ledger.surprises])
@@ -148,7 +148,7 @@ async def _delete(session: ClientSession, id: str, ledger: Ledger) -> None:
         ledger.surprises.append(f"a deletion met {status}")
 
 
-async def _lasting_differences(server: Process, folder: Path, ledger: Ledger) -> list[str]:
+async def lasting_differences(server: Process, folder: Path, ledger: Ledger) -> list[str]:
     """Those that the successor of a dead worker does not put in order."""
     for _ in range(CLEARING_LOOKS):
         if not (seen := await _differences(server, folder, ledger)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import shutil
@@ -19,6 +20,7 @@ import pytest
 from maie_aiohttp.errors import Busy, Damaged, StorageFailed, StorageFull, TooLarge
 from maie_aiohttp.interfaces import Chunk
 from maie_aiohttp.stores import disk as module
+from maie_aiohttp.stores import fsio
 from maie_aiohttp.stores.disk import PASS_ON_EVERY, DiskStore
 from maie_aiohttp.stores.shelf import Shelf
 from maie_aiohttp.stores.space import FRESH
@@ -271,3 +273,24 @@ def test_descriptors_are_given_back(root: Path) -> None:
     before = descriptors()
     asyncio.run(use())
     assert descriptors() == before
+
+
+async def test_what_could_not_be_closed_is_not_closed_again(
+    disk: DiskStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system gives the descriptor back all the same, and perhaps to somebody else."""
+    await disk.append(MARK, 0, pieces(b"hello"), unconcerned)
+    closed = []
+
+    def fail(descriptor: int) -> None:
+        closed.append(descriptor)
+        os.close(descriptor)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fsio, "close", fail)
+    with pytest.raises(StorageFailed):
+        await disk.append(disk.locator_of(uuid4()), 0, pieces(b"hello"), unconcerned)
+    with suppress(OSError):
+        await content(disk, MARK)
+    monkeypatch.undo()
+    assert len(closed) == 2

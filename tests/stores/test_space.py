@@ -14,7 +14,7 @@ import pytest
 from maie_aiohttp.errors import StorageFailed, StorageFull
 from maie_aiohttp.interfaces import Ahead
 from maie_aiohttp.ledger import Claim
-from maie_aiohttp.stores import disk
+from maie_aiohttp.stores import disk, fsio
 from maie_aiohttp.stores.space import FRESH, Reserve
 from tests.layers import KIB, MIB, as_root, disk_store, memory_disk, pieces, unconcerned
 
@@ -131,7 +131,7 @@ async def test_many_admissions_share_one_measurement(tmp_path: Path, monkeypatch
         measured[descriptor] += 1
         return fstatvfs(descriptor)
 
-    monkeypatch.setattr(os, "fstatvfs", counted)
+    monkeypatch.setattr(fsio, "fstatvfs", counted)
     with disk_store(tmp_path / "data") as store:
         await asyncio.gather(*(store.admit(1) for _ in range(1000)))
         assert measured.total() == 1
@@ -146,7 +146,7 @@ async def test_a_disk_that_cannot_be_measured_admits_nothing(tmp_path: Path, mon
 
     with disk_store(tmp_path / "data") as store:
         with monkeypatch.context() as failing:
-            failing.setattr(os, "fstatvfs", broken)
+            failing.setattr(fsio, "fstatvfs", broken)
             answers = await asyncio.gather(*(store.admit(1) for _ in range(3)), return_exceptions=True)
             assert all(isinstance(answer, StorageFailed) for answer in answers)
         await store.admit(1)

@@ -1,0 +1,95 @@
+"""What must hold after a restart, whatever went wrong before it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from tests.faults.doors import BYTES, PARTIAL, UPLOADS, resume
+from tests.faults.place import Place
+from tests.layers import query
+
+NEWEST = 9
+"""Uploads that are read back through the server; the older ones were, and their files are compared each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the catalog says of an upload."""
+
+    status: str
+    offset: int
+    size: int | None
+    sha256: str | None
+    locator: str | None
+    partial: bool
+
+
+async def check(place: Place) -> None:
+    """Complain to the ledger of all that does not hold."""
+    for violation in disagreements(place.folder):
+        place.ledger.complain(violation)
+    async for violation in _broken_promises(place):
+        place.ledger.complain(violation)
+
+
+def disagreements(folder: Path) -> Iterator[str]:
+    """Where disk and catalog contradict each other."""
+    rows, told = _rows(folder), _told(folder)
+    stored = {row.locator: id for id, row in rows.items() if row.locator is not None}
+    published = {str(path.relative_to(folder)) for path in (folder / "audio").rglob("*") if path.is_file()}
+    parts = {path.stem: path.stat().st_size for path in (folder / "incoming").iterdir()}
+    receiving = {id for id, row in rows.items() if row.status == "receiving"}
+    yield from (f"{place} has a file or a record, not both" for place in published ^ stored.keys())
+    yield from (f"{id} has bytes below incoming/ or a record, not both" for id in parts.keys() ^ receiving)
+    yield from (f"{id} has {told[id]} outbox entries" for id in {*told, *rows} if told[id] != (id in stored.values()))
+    for id, row in rows.items():
+        if row.status not in ("stored", "receiving", "expired"):
+            yield f"{id} is {row.status}"
+        if row.locator in published:
+            bytes_there = (folder / str(row.locator)).read_bytes()
+            if (len(bytes_there), hashlib.sha256(bytes_there).hexdigest()) != (row.size, row.sha256):
+                yield f"{id} is {row.status}, and its file is not what its record says"
+        if row.status == "receiving" and parts.get(id, 0) < row.offset:
+            yield f"{id} has {parts.get(id)} bytes, and its record says {row.offset}"
+
+
+async def _broken_promises(place: Place) -> AsyncIterator[str]:
+    ledger, rows = place.ledger, _rows(place.folder)
+    kept = ledger.must_be_there()
+    for id, sha256 in kept.items():
+        if id not in rows or rows[id].sha256 != sha256:
+            yield f"{id} was acknowledged and is {rows.get(id)}"
+    for id in list(kept)[-NEWEST:]:
+        if await _sha256(place, id) != kept[id]:
+            yield f"{id} was acknowledged and does not read back"
+    for id in ledger.gone & rows.keys():
+        yield f"{id} was deleted and is {rows[id].status}"
+    for id, offset in dict(ledger.told).items():
+        if id not in ledger.leaving and not await _goes_on(place, id):
+            yield f"{id} cannot go on at {offset}: {rows.get(id)}"
+
+
+async def _goes_on(place: Place, id: str) -> bool:
+    number = place.ledger.recordings[id]
+    return await resume(place, id, number, BYTES) or await resume(place, id, number, PARTIAL)
+
+
+async def _sha256(place: Place, id: str) -> str | None:
+    async with place.client.get(f"{UPLOADS}/{id}/content") as response:
+        return hashlib.sha256(await response.read()).hexdigest() if response.status == 200 else None
+
+
+def _rows(folder: Path) -> dict[str, Row]:
+    columns = 'id, status, "offset", size, sha256, locator, partial'
+    found = query(folder / "catalog.sqlite", f"SELECT {columns} FROM uploads")  # noqa: S608 - our own columns
+    return {str(UUID(hex=str(id))): Row(*rest) for id, *rest in found}  # type: ignore[arg-type]  # as in the schema
+
+
+def _told(folder: Path) -> Counter[str]:
+    found = query(folder / "catalog.sqlite", "SELECT upload_id FROM outbox")
+    return Counter(str(UUID(hex=str(id))) for (id,) in found)
