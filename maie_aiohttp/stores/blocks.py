@@ -86,12 +86,12 @@ class BlockBudget:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._tick)
 
     def _tick(self) -> None:
+        self._tick_in(HURRY if self._places.locked() else PATIENCE)
         for gatherer in self._running:
             gatherer.write_if_old()
         if self._used and not self._taken and len(self._running) >= CROWD:
             self._used = False
             asyncio.get_running_loop().run_in_executor(None, allocator.trim)
-        self._tick_in(HURRY if self._places.locked() else PATIENCE)
 
 
 class Gatherer:

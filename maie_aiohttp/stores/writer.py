@@ -61,13 +61,14 @@ class Writer:
         return not self._unwritten
 
     def put(self, block: Chunk, release: Release) -> None:
-        """Have the block written; `release` is called when its memory is free again."""
-        self._unwritten += 1
+        """Have the block written; `release` is called when its memory is free again. Raises RuntimeError where the
+        system has no thread for it."""
         with self._lock:
             self._blocks.append((block, release))
             asleep, self._awake = not self._awake, True
         if asleep:
             self._executor.submit(self._work)
+        self._unwritten += 1
 
     async def room(self) -> None:
         """Wait until another block may be put. Raises what writing, or `advance`, raised."""

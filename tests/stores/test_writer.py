@@ -138,3 +138,12 @@ async def test_leaving_waits_until_advance_has_ended() -> None:
     async with writing(lambda _: 1, advance) as writer:
         writer.put(b"x", kept)
     assert ended
+
+
+async def test_a_system_without_threads_fails_the_upload_and_holds_nobody() -> None:
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    async with Writer(executor, lambda _: None, unheard) as writer:
+        with pytest.raises(RuntimeError):
+            writer.put(b"x", kept)
+        assert writer.is_idle
