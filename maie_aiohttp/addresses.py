@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
 
 from yarl import URL
 
@@ -60,3 +62,19 @@ def socket_address(text: str) -> SocketAddress | None:
     except ValueError:  # a port out of range
         return None
     return (host, port) if place.scheme == "tcp" and host and port else None
+
+
+def web_host(address: str) -> str | None:
+    """The host that a web address names."""
+    return URL(address).host
+
+
+@lru_cache(maxsize=1024)
+def is_loopback(host: str | None) -> bool:
+    """Whether it is this machine, as seen by its own users only. A name other than "localhost" may be anything."""
+    try:
+        address = ip_address(host or "")
+    except ValueError:  # a name, or a Unix socket, which has none
+        return host == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback

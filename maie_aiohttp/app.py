@@ -15,8 +15,9 @@ from aiohttp import web
 from aiohttp.web_routedef import RouteDef
 
 from maie_aiohttp import cors, expiry, middlewares, pages, protocols
+from maie_aiohttp.access import Access
 from maie_aiohttp.addresses import socket_address
-from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE, LIMITS, RESUMPTION, SERVER, STORE
+from maie_aiohttp.appkeys import ACCESS, CATALOG, DRAIN, INTAKE, LIMITS, RESUMPTION, SERVER, STORE
 from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
 from maie_aiohttp.catalogs.turn import Turn
 from maie_aiohttp.clamd import Clamd
@@ -80,7 +81,9 @@ def _application(settings: Settings, started: AbstractAsyncContextManager[Intake
             app[RESUMPTION] = Resumption(
                 intake, timedelta(seconds=settings.resumable.lifetime), workers=settings.server.workers
             )
+            app[ACCESS] = await _access(intake, settings)
             async with (
+                _beside(app[ACCESS].keep_current()),
                 _beside(_keep_agreeing(intake, settings.resumable.sweep_interval)),
                 _beside(_keep_house(intake, settings)),
             ):
@@ -106,9 +109,11 @@ async def running(settings: Settings, rules: Rules) -> AsyncIterator[Intake]:
 
 
 async def recover_once(settings: Settings, folder: DataFolder) -> None:
-    """What has to be done in a data folder before workers serve. Raises `StorageFailed` if that cannot be."""
+    """What has to be done in a data folder before workers serve. Raises `StorageFailed` if that cannot be, and
+    `ConfigurationError` where anybody could come in."""
     async with AsyncExitStack() as stack:
         intake = await _assemble(stack, folder, settings, check(settings))
+        await _access(intake, settings)
         await recover(intake.store, intake.catalog)
 
 
@@ -193,6 +198,14 @@ def _scanner(configured: Scan) -> Scanner:
     if address is None:
         return NoScanner()
     return ClamdScanner(Clamd(address), connections=configured.connections, timeout=configured.timeout)
+
+
+async def _access(intake: Intake, settings: Settings) -> Access:
+    """Raises `ConfigurationError` where anybody could come in."""
+    access = Access(intake.catalog.keyring, settings.access.without_keys)
+    await access.refresh()
+    access.check(settings.server)
+    return access
 
 
 async def _keep_looking(intake: Intake, settings: Settings) -> None:

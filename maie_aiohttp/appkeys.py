@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from maie_aiohttp.access import Access
 from maie_aiohttp.drain import Drain
 from maie_aiohttp.intake import Intake
 from maie_aiohttp.interfaces import Catalog, Store
@@ -17,3 +18,4 @@ CATALOG = web.AppKey("catalog", Catalog)
 SERVER = web.AppKey("server", Server)
 LIMITS = web.AppKey("limits", Limits)
 DRAIN = web.AppKey("drain", Drain)
+ACCESS = web.AppKey("access", Access)

@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from maie_aiohttp import allocator, app, journal, serving, settings, shares
+from maie_aiohttp import allocator, app, journal, keys, serving, settings, shares
 from maie_aiohttp.catalogs.database import is_damage
 from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.fsck.command import add_to as add_fsck
@@ -37,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if chosen.command == "fsck":
             return fsck(configured, chosen)
+        if chosen.command == "keys":
+            return keys.main(configured, chosen)
         return _COMMANDS[chosen.command](configured)
     except settings.ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
@@ -113,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("serve", help="run the server (the default)")
     commands.add_parser("sweep", help="let abandoned uploads expire now; a server may be running")
+    keys.add_to(commands)
     add_fsck(commands)
     commands.add_parser("check-config", help="print the effective settings, secrets masked")
     return parser

@@ -65,6 +65,7 @@ SHOWN = (
     "Upload-Limit",
     "Upload-Metadata",
     "Upload-Offset",
+    "WWW-Authenticate",
     "X-Request-ID",
 )
 """Response headers beyond those that browsers show unasked."""

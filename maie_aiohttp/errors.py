@@ -14,6 +14,8 @@ IntakeError
 │   ├── TooSlow             the client stopped sending
 │   ├── Draining            the server is stopping
 │   └── Superseded          another request has taken the upload over
+├── Unauthenticated         nobody knows who asks
+├── NotPermitted            it is known who asks, and that they may not
 ├── NotFound                no such upload
 ├── Gone                    the upload was refused, abandoned or deleted, and is remembered only by name
 ├── Complete                the upload takes no more bytes
@@ -85,6 +87,14 @@ class Draining(Interrupted):
 
 class Superseded(Interrupted):
     """A newer request has taken the upload over."""
+
+
+class Unauthenticated(IntakeError):
+    """The request has no API key, or none that is valid, where one is needed."""
+
+
+class NotPermitted(IntakeError):
+    """The API key does not allow this."""
 
 
 class NotFound(IntakeError):

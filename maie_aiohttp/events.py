@@ -10,6 +10,7 @@ from typing import Self
 from uuid import UUID
 
 from maie_aiohttp.checks import Progress
+from maie_aiohttp.credentials import Caller
 from maie_aiohttp.model import Status, Upload
 
 KEPT = 256
@@ -103,6 +104,10 @@ class Counts:
         """That of one upload, if it is here."""
         return Counts.of([self.by_id.get(id)])
 
+    def within(self, caller: Caller) -> Counts:
+        """Those of uploads within the caller's reach."""
+        return self if caller.reach is None else Counts.of(count for count in self if caller.sees(count.upload.owner))
+
     def without(self, id: UUID) -> Counts:
         """All but that of one upload."""
         return Counts.of(count for count in self if count.upload.id != id) if id in self.by_id else self
@@ -116,10 +121,12 @@ NOTHING = Counts({})
 
 
 class Listener:
-    """Gathers what happens to one upload, or to all but partial ones, until there is time to tell it."""
+    """Gathers what happens to one upload, or to all but partial ones, until there is time to tell it; only of uploads
+    within its caller's reach."""
 
-    def __init__(self, about: UUID | None, position: str, lifetime: asyncio.Timeout) -> None:
+    def __init__(self, about: UUID | None, caller: Caller, position: str, lifetime: asyncio.Timeout) -> None:
         self.about = about
+        self._caller = caller
         self.position = position
         """The id of the last change before those that this listener hears of."""
         self.changes: list[Change] = []
@@ -129,7 +136,8 @@ class Listener:
 
     def is_concerned(self, upload: Upload) -> bool:
         """Whether the upload is one of its own."""
-        return upload.id == self.about if self.about else not upload.is_partial
+        asked = upload.id == self.about if self.about else not upload.is_partial
+        return asked and self._caller.sees(upload.owner)
 
     def hear(self, change: Change) -> None:
         """Gather a change. Whoever lets too many gather is sent away."""
@@ -142,7 +150,8 @@ class Listener:
             self.end()
 
     def watch(self, counts: Counts) -> None:
-        """Gather how far its uploads have come."""
+        """Gather how far uploads have come, if they are its own."""
+        counts = counts.within(self._caller)
         if counts:
             self._counts = self._counts.then(counts)
             self._news.set()

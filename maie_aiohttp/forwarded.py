@@ -24,6 +24,9 @@ _PAIR = re.compile(
 proxy quotes."""
 
 
+_MARKS = frozenset({"forwarded", "via", "x-real-ip"})
+
+
 def root(fields: MultiMapping[str]) -> str:
     """Scheme, host and path prefix as the nearest proxy reports them. What is not well formed counts as not reported,
     and so do scheme and host if one of them is missing, or if the two kinds of fields contradict each other: a proxy
@@ -35,6 +38,11 @@ def root(fields: MultiMapping[str]) -> str:
     } - {None}
     origin = reported.pop() if len(reported) == 1 else None
     return (origin or "") + (prefix(_last_word(fields, "X-Forwarded-Prefix")) or "")
+
+
+def is_passed_on(fields: MultiMapping[str]) -> bool:
+    """Whether a proxy, or somebody who plays one, passed the request on for another."""
+    return any(name.lower().startswith("x-forwarded-") or name.lower() in _MARKS for name in fields)
 
 
 def _last_line(fields: MultiMapping[str], name: str) -> str:

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
 from maie_aiohttp.checks import Progress
+from maie_aiohttp.credentials import WITHOUT_KEY, Caller
 from maie_aiohttp.errors import Busy, IntakeError, Rejected
 from maie_aiohttp.events import DELETED, KEPT, Change, Counts, Listener, Reception
 from maie_aiohttp.model import Status, Upload
@@ -90,12 +91,13 @@ class Hub:
                 self._paused[upload.id] = reception
 
     @asynccontextmanager
-    async def listen(self, about: UUID | None) -> AsyncIterator[Listener]:
-        """Hear of one upload, or of all. Raises `Busy`, and TimeoutError when the listener is sent away."""
+    async def listen(self, about: UUID | None, caller: Caller = WITHOUT_KEY) -> AsyncIterator[Listener]:
+        """Hear of one upload, or of all, within the caller's reach. Raises `Busy`, and TimeoutError when the listener
+        is sent away."""
         if len(self._listeners) >= LISTENERS // self._workers:
             raise Busy("Too many clients follow uploads.")
         async with asyncio.timeout(None) as lifetime:
-            listener = Listener(about, self._id(self._number), lifetime)
+            listener = Listener(about, caller, self._id(self._number), lifetime)
             self._listeners.add(listener)
             try:
                 _show(Counts.of(reception.told for reception in self.receiving.values()), [listener])

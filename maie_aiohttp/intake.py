@@ -28,6 +28,7 @@ from maie_aiohttp.interfaces import Ahead, Catalog, Scanner, Store
 from maie_aiohttp.ledger import Claim
 from maie_aiohttp.locks import Locks, uninterruptible
 from maie_aiohttp.model import Declared, Metadata, Status, Stored, Upload
+from maie_aiohttp.owners import Owners
 from maie_aiohttp.scanner import NoScanner
 from maie_aiohttp.settlement import Received, Settlement, discard
 
@@ -69,6 +70,7 @@ class Intake:
         self.rules = rules
         self.scanner = scanner
         self.claims = Claims(store)
+        self.owners = Owners(catalog)
         self.hub = hub or Hub()
         self.receiving = self.hub.receiving
         """Uploads whose bytes are on their way."""
@@ -91,11 +93,11 @@ class Intake:
         return await self.store.admit(size)
 
     @asynccontextmanager
-    async def delivery(self, declared: Declared) -> AsyncIterator[Delivery]:
-        """A new request, of which so much is known. Raises what `admit` raises."""
+    async def delivery(self, declared: Declared, owner: str | None = None) -> AsyncIterator[Delivery]:
+        """A new request, of which so much is known, of that owner. Raises what `admit` raises."""
         claim = await self.admit(declared)
         try:
-            async with Delivery(self, claim) as delivery:
+            async with Delivery(self, claim, owner) as delivery:
                 yield delivery
         finally:
             claim.release()
@@ -157,9 +159,10 @@ class Intake:
 class Delivery:
     """The files of one request. Leaving it unsettled leaves nothing of them on disk."""
 
-    def __init__(self, intake: Intake, claim: Claim) -> None:
+    def __init__(self, intake: Intake, claim: Claim, owner: str | None) -> None:
         self._intake = intake
         self._claim = claim
+        self._owner = owner
         self._limit = SizeLimit(intake.rules.max_size)
         self._settlement = Settlement(intake.store, intake.catalog, intake.hub)
         self._begun: list[UUID] = []
@@ -180,7 +183,7 @@ class Delivery:
 
     async def receive(self, declared: Declared, chunks: AsyncIterator[bytes]) -> None:
         """Take one file to its end. Raises what is wrong with it as soon as that is known."""
-        upload = _begun(declared)
+        upload = _begun(declared, self._owner)
         self._owned.enter_context(self._intake.locks.own(upload.id))
         self._begun.append(upload.id)
         self._intake.hub.begun(upload)
@@ -228,7 +231,7 @@ class Delivery:
             yield chunk
 
 
-def _begun(declared: Declared) -> Upload:
+def _begun(declared: Declared, owner: str | None) -> Upload:
     return Upload(
         id=uuid4(),
         status=Status.RECEIVING,
@@ -237,4 +240,5 @@ def _begun(declared: Declared) -> Upload:
         offset=0,
         created_at=datetime.now(UTC),
         metadata={},
+        owner=owner,
     )

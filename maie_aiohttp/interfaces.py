@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
+from maie_aiohttp.credentials import Key
 from maie_aiohttp.ledger import Claim
 from maie_aiohttp.model import KeyUse, Position, Status, Upload
 
@@ -166,11 +167,32 @@ class Store(Protocol):
         ...
 
 
+class Keyring(Protocol):
+    """Keeps the API keys. Raises what a catalog raises."""
+
+    async def all(self) -> Sequence[Key]:
+        """Every key that was ever made, the oldest first."""
+        ...
+
+    async def add(self, key: Key) -> bool:
+        """Keep a new key. Returns whether that was done: no name is ever used twice."""
+        ...
+
+    async def revoke(self, name: str, moment: datetime) -> bool:
+        """Let a key open nothing any more. Returns whether there was such a key, not yet revoked."""
+        ...
+
+
 class Catalog(Protocol):
     """Keeps one record an upload. What it acknowledges survives a power cut.
 
     Raises `errors.StorageFull`, `errors.Busy` and `errors.StorageFailed`; after the first two, nothing was written.
     """
+
+    @property
+    def keyring(self) -> Keyring:
+        """The API keys, which stand in the same place."""
+        ...
 
     async def probe(self) -> None:
         """Raise what a record would meet now, if it would fail: after a failure, by trying to write."""
@@ -204,8 +226,10 @@ class Catalog(Protocol):
         """Raises `errors.NotFound`."""
         ...
 
-    async def list(self, limit: int, *, status: Status | None, after: Position | None) -> Sequence[Upload]:
-        """At most `limit` uploads, newest first, behind `after`; partial ones are left out."""
+    async def list(
+        self, limit: int, *, status: Status | None, after: Position | None, owner: str | None = None
+    ) -> Sequence[Upload]:
+        """At most `limit` uploads, of that owner or of all, newest first, behind `after`; partial ones are left out."""
         ...
 
     async def receiving(self, limit: int, *, after: Position | None) -> Sequence[Upload]:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.headers import TUS_VERSION
+from maie_aiohttp.permission import recognise
 from maie_aiohttp.problems import INTERNAL, answer, http_answer, problem, sent_path
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -28,8 +29,9 @@ log = structlog.get_logger()
 
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give each request an id, the client's own if it sent a plain one, in every line logged for it."""
-    with structlog.contextvars.bound_contextvars(request=_identity(request)):
+    """Give each request an id, the client's own if it sent a plain one, and find out who sends it: both stand in every
+    line logged for it."""
+    with structlog.contextvars.bound_contextvars(request=_identity(request), **recognise(request)):
         return await handler(request)
 
 

@@ -113,6 +113,8 @@ class Upload:
     """When this state ends by itself: an upload nobody continues expires, a refusal is forgotten."""
     reason: str | None = None
     """Why it was refused."""
+    owner: str | None = None
+    """Within whose reach it is; None for what came without an API key."""
 
     @property
     def is_partial(self) -> bool:

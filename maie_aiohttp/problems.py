@@ -39,6 +39,7 @@ REGISTRY = "https://iana.org/assignments/http-problem-types"
 
 TITLES: Mapping[int, str] = {
     400: "Bad Request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
@@ -71,6 +72,8 @@ KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.Infected: Kind(422, "infected"),
     errors.KeyReused: Kind(422, "idempotency-key-reused"),
     errors.TooSlow: Kind(408, "too-slow"),
+    errors.Unauthenticated: Kind(401, "unauthenticated", {"WWW-Authenticate": "Bearer"}),
+    errors.NotPermitted: Kind(403, "not-permitted"),
     errors.NotFound: Kind(404, "not-found"),
     errors.Gone: Kind(410, "gone"),
     errors.Complete: Kind(403, "complete"),

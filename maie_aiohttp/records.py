@@ -31,6 +31,7 @@ def as_json(upload: Upload, root: str) -> dict[str, object]:
         "stored_at": stored and _moment(stored.at),
         "expires_at": upload.expires_at and _moment(upload.expires_at),
         "reason": upload.reason,
+        "owner": upload.owner,
         "metadata": _metadata(upload.metadata),
         "links": {"self": here, "content": f"{here}/content"},
     }

@@ -19,6 +19,7 @@ import structlog
 
 from maie_aiohttp.checks import Check, Message, too_large, too_long
 from maie_aiohttp.concurrency import to_its_end
+from maie_aiohttp.credentials import WITHOUT_KEY, Caller
 from maie_aiohttp.errors import Damaged, Gone, IntakeError, Malformed, NotFound, Rejected, StorageFailed, Truncated
 from maie_aiohttp.examinations import Examinations
 from maie_aiohttp.intake import REMEMBERED, Intake
@@ -52,15 +53,23 @@ class Resumption:
         self._concatenations = asyncio.Semaphore(max(1, CONCATENATIONS // workers))
 
     async def create(
-        self, declared: Declared, *, metadata: Metadata, echo: Mapping[str, str], partial: bool = False
+        self,
+        declared: Declared,
+        *,
+        metadata: Metadata,
+        echo: Mapping[str, str],
+        owner: str | None = None,
+        partial: bool = False,
     ) -> Upload:
         """Begin an upload; `declared.at_most` is its length, None if that is not known yet. Raises what
         `Intake.admit` raises."""
         terms = Terms(declared.media_type, declared.digests, echo, partial)
         with self._locks.own(id := uuid4()):
-            return await self._create(id, declared, metadata, terms)
+            return await self._create(id, declared, metadata, terms, owner)
 
-    async def _create(self, id: UUID, declared: Declared, metadata: Metadata, terms: Terms) -> Upload:
+    async def _create(
+        self, id: UUID, declared: Declared, metadata: Metadata, terms: Terms, owner: str | None
+    ) -> Upload:
         claim = await self._intake.admit(declared)
         now = datetime.now(UTC)
         upload = Upload(
@@ -73,6 +82,7 @@ class Resumption:
             metadata=metadata,
             terms=terms,
             expires_at=now + self.lifetime,
+            owner=owner,
         )
         try:
             await to_its_end(self._record(upload))
@@ -80,6 +90,7 @@ class Resumption:
             claim.release()
             raise
         self._claims.keep(upload.id, claim)
+        self._intake.owners.note(upload.id, owner)
         self._intake.hub.publish(upload)
         log.info("upload begun", upload=str(upload.id), size=upload.size)
         return upload
@@ -108,15 +119,22 @@ class Resumption:
         return upload
 
     async def concatenate(
-        self, parts: Sequence[UUID], declared: Declared, *, metadata: Metadata, echo: Mapping[str, str]
+        self,
+        parts: Sequence[UUID],
+        declared: Declared,
+        *,
+        metadata: Metadata,
+        echo: Mapping[str, str],
+        caller: Caller = WITHOUT_KEY,
     ) -> Upload:
-        """Store complete partial uploads, one behind the other, as one upload. They stay, and can be used again. Raises
-        `Malformed` if one of them is not there, not partial, or not complete, and what `append` raises."""
+        """Store complete partial uploads, one behind the other, as one upload of the caller. They stay, and can be used
+        again. Raises `Malformed` if one of them is not within the caller's reach, not partial, or not complete, and
+        what `append` raises."""
         async with self._concatenations:
-            sizes = [await self._size_of_part(id) for id in parts]
+            sizes = [await self._size_of_part(id, caller) for id in parts]
             terms = Terms(declared.media_type, declared.digests, echo, final=True)
             with self._locks.own(id := uuid4()):
-                whole = await self._create(id, replace(declared, at_most=sum(sizes)), metadata, terms)
+                whole = await self._create(id, replace(declared, at_most=sum(sizes)), metadata, terms, caller.owner)
                 return await self._join(whole, Piece(0, self._parts(parts, sizes), uninterruptible, size=whole.size))
 
     async def _join(self, whole: Upload, piece: Piece) -> Upload:
@@ -228,8 +246,9 @@ class Resumption:
     def _at(self, upload: Upload, offset: int) -> Upload:
         return replace(upload, offset=offset, expires_at=datetime.now(UTC) + self.lifetime)
 
-    async def _size_of_part(self, id: UUID) -> int:
+    async def _size_of_part(self, id: UUID, caller: Caller) -> int:
         with suppress(NotFound, Gone):
+            await self._intake.owners.check(id, caller)
             part = await self._catalog.get(id)
             check_open(part)
             if part.status is Status.RECEIVING and part.is_partial and part.is_whole:

@@ -120,6 +120,7 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Origin = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_origin)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Url = Annotated[str, AfterValidator(_has_scheme), PlainSerializer(_masked, when_used="json")]
+WithoutKeys = Literal["loopback", "anybody", "nobody"]
 
 
 class _Group(BaseModel):
@@ -140,6 +141,12 @@ class Server(_Group):
     send_timeout: Duration = Field(default=60.0, gt=0)
     linger: Duration = 3.0
     workers: Count = Field(default=1, gt=0, le=64)
+
+
+class Access(_Group):
+    """Who may come in."""
+
+    without_keys: Annotated[WithoutKeys, BeforeValidator(_lower)] = "loopback"
 
 
 class Cors(_Group):
@@ -243,6 +250,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", case_sensitive=True)
 
     server: Server = Server()
+    access: Access = Access()
     cors: Cors = Cors()
     limits: Limits = Limits()
     resumable: Resumable = Resumable()

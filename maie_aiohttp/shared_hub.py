@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from uuid import UUID
 
+from maie_aiohttp.credentials import WITHOUT_KEY, Caller
 from maie_aiohttp.events import Count, Counts, Listener
 from maie_aiohttp.hub import Hub
 from maie_aiohttp.model import Status, Upload
@@ -47,11 +48,11 @@ class SharedHub(Hub):
         self._siblings.tell([Forgotten(id)])
 
     @asynccontextmanager
-    async def listen(self, about: UUID | None) -> AsyncIterator[Listener]:
+    async def listen(self, about: UUID | None, caller: Caller = WITHOUT_KEY) -> AsyncIterator[Listener]:
         if not self._listeners:
             self._begin_anew()
         try:
-            async with super().listen(about) as listener:
+            async with super().listen(about, caller) as listener:
                 await self._answers()
                 listener.changes.clear()  # what the stream begins with is newer
                 yield listener

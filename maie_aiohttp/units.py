@@ -53,6 +53,8 @@ SIZES = Scale(
     example="500 MiB",
 )
 DURATIONS = Scale({"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}, example="30 s")
+LIFETIMES = Scale({"min": 60, "h": 3_600, "d": 86_400}, example="90 d")
+"""In seconds."""
 _RATIOS = Scale({"%": 100}, example="5 %")
 
 

@@ -420,7 +420,7 @@ async def test_a_key_is_forgotten_in_time(folder: Path) -> None:
     async with serving(configure(folder)) as client:
         first = await post(client, RAW, "old")
         young = await post(client, RAW, "young")
-        query(folder / "catalog.sqlite", "UPDATE idempotency_keys SET used_at = 1 WHERE key = 'old'")
+        query(folder / "catalog.sqlite", "UPDATE idempotency_keys SET used_at = 1 WHERE key = '/old'")
         assert await swept(folder) == 0  # no upload is
         assert keys(folder) == 1
         assert (await post(client, RAW, "old")).ids != first.ids

@@ -18,6 +18,7 @@ from tests import audio
 from tests.conftest import Client, configure, serving
 from tests.wire import COLLECTION
 
+OPEN: dict[str, object] = {"without_keys": "anybody"}
 HTTPS = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "audio.example.org"}
 
 
@@ -45,13 +46,13 @@ async def linked(client: Client, headers: dict[str, str]) -> str:
     ],
 )
 async def test_links_begin_with_the_public_url(server: dict[str, object], root: str, folder: Path) -> None:
-    async with serving(configure(folder, server=server)) as client:
+    async with serving(configure(folder, access=OPEN, server=server)) as client:
         assert await linked(client, {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example"}) == root
 
 
 @pytest.mark.parametrize("networks", [["127.0.0.1"], ["10.0.0.0/8", "127.0.0.0/8"]])
 async def test_trusted_proxy_is_believed(networks: list[str], folder: Path) -> None:
-    async with serving(configure(folder, server={"trusted_proxies": networks})) as client:
+    async with serving(configure(folder, access=OPEN, server={"trusted_proxies": networks})) as client:
         assert await linked(client, HTTPS) == "https://audio.example.org"
         assert await linked(client, {"Forwarded": 'proto=http;host="example.org:81"'}) == "http://example.org:81"
         assert await linked(client, {"X-Forwarded-Prefix": "/audio"}) == "/audio"
@@ -60,7 +61,7 @@ async def test_trusted_proxy_is_believed(networks: list[str], folder: Path) -> N
 
 @pytest.mark.parametrize("networks", [[], ["10.0.0.0/8", "127.0.0.2", "::1", "::/0"]])
 async def test_others_are_not(networks: list[str], folder: Path) -> None:
-    async with serving(configure(folder, server={"trusted_proxies": networks})) as client:
+    async with serving(configure(folder, access=OPEN, server={"trusted_proxies": networks})) as client:
         assert await linked(client, {**HTTPS, "X-Forwarded-Prefix": "/audio"}) == ""
         assert await linked(client, {"Forwarded": "proto=https;host=audio.example.org"}) == ""
 

@@ -98,7 +98,8 @@ def test_it_is_openapi(document: dict[str, Any]) -> None:
 async def test_it_names_version_and_address(folder: Path, document: dict[str, Any]) -> None:
     assert document["info"]["version"] == version("maie-aiohttp")
     assert document["servers"] == [{"url": "/"}]
-    async with serving(configure(folder / "other", server={"public_url": "https://example.org/audio"})) as client:
+    public: dict[str, object] = {"public_url": "https://example.org/audio"}
+    async with serving(configure(folder / "other", access={"without_keys": "nobody"}, server=public)) as client:
         answer = await (await client.get("/openapi.json")).json()
     assert answer["servers"] == [{"url": "https://example.org/audio"}]
 

@@ -194,7 +194,7 @@ def test_any_text_is_a_quantity_or_refused(written: str) -> None:
             "[limits]\nmax_sise = 1\n",
             "limits.max_sise (from config.toml): unknown key; [limits] has max_size, ",
         ),
-        ("[limit]\nmax_size = 1\n", "limit (from config.toml): unknown group; there are server, cors, limits, "),
+        ("[limit]\nmax_size = 1\n", "limit (from config.toml): unknown group; there are server, access, cors, "),
         ("[Limits]\n", "Limits (from config.toml): unknown group; "),
         ("limits = 3\n", "limits (from config.toml): is a group; write its keys below a line [limits]"),
         ('[server]\nport = "web"\n', "server.port (from config.toml): should be a valid integer"),

@@ -47,6 +47,7 @@ def upload_row(upload: Upload) -> dict[str, object]:
         "partial": upload.terms is not None and upload.terms.partial,
         "expires_at": upload.expires_at and to_microseconds(upload.expires_at),
         "reason": upload.reason,
+        "owner": upload.owner,
     }
 
 
@@ -91,6 +92,7 @@ def to_upload(columns: Columns) -> Upload:
         terms=None if columns["terms"] is None else _terms(columns["terms"], partial=columns["partial"]),
         expires_at=None if expires_at is None else from_microseconds(expires_at),
         reason=columns["reason"],
+        owner=columns["owner"],
     )
 
 

@@ -16,9 +16,10 @@ from sqlalchemy import (
     Text,
     Uuid,
     false,
+    text,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration; a catalog that already stands there starts without loading Alembic."""
 
 metadata = MetaData()
@@ -44,9 +45,11 @@ uploads = Table(
     Column("partial", Boolean, nullable=False, server_default=false()),
     Column("expires_at", BigInteger),
     Column("reason", Text),
+    Column("owner", String(64)),
     Index("uploads_newest", "created_at", "id"),
     Index("uploads_newest_by_status", "status", "created_at", "id"),
     Index("uploads_expiring", "expires_at"),
+    Index("uploads_newest_by_owner", "owner", "created_at", "id", sqlite_where=text("owner IS NOT NULL")),
 )
 
 outbox = Table(
@@ -63,10 +66,23 @@ outbox = Table(
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    Column("key", String(255), primary_key=True),
+    Column("key", String(320), primary_key=True),
     Column("fingerprint", String(64), nullable=False),
     Column("uploads", JSON, nullable=False),
     Column("used_at", BigInteger, nullable=False),
     Index("idempotency_keys_oldest", "used_at"),
 )
-"""Which request a key came with; written in the transaction of its uploads, and still there when these are deleted."""
+"""Which request a key came with, its owner and a slash in front; written in the transaction of its uploads, and still there when these are deleted."""
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("owner", String(64), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+"""Revoked keys stay: their names stand in logs, and as long as there is one, nobody comes in without."""

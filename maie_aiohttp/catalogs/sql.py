@@ -14,6 +14,7 @@ from sqlalchemy import URL, ColumnElement, Select, delete, select, text, tuple_,
 from sqlalchemy.dialects.sqlite import insert
 
 from maie_aiohttp.catalogs.database import DAMAGED, Database, Transaction, is_damage
+from maie_aiohttp.catalogs.keyring import SqlKeyring
 from maie_aiohttp.catalogs.rows import key_row, outbox_row, to_key_use, to_microseconds, to_upload, upload_row
 from maie_aiohttp.catalogs.schema import idempotency_keys, outbox, uploads
 from maie_aiohttp.catalogs.upgrade import upgrade, version
@@ -32,6 +33,7 @@ class SqlCatalog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._contradicts_itself = False
+        self.keyring = SqlKeyring(database)
 
     @classmethod
     async def open(cls, url: str, turn: Callable[[], AbstractContextManager[None]] = nullcontext) -> SqlCatalog:
@@ -100,10 +102,14 @@ class SqlCatalog:
             raise NotFound("There is no such upload.")
         return to_upload(rows[0])
 
-    async def list(self, limit: int, *, status: Status | None, after: Position | None) -> Sequence[Upload]:
+    async def list(
+        self, limit: int, *, status: Status | None, after: Position | None, owner: str | None = None
+    ) -> Sequence[Upload]:
         newest = _newest(limit, after).where(~uploads.c.partial)
         if status is not None:
             newest = newest.where(uploads.c.status == status.value)
+        if owner is not None:
+            newest = newest.where(uploads.c.owner == owner)
         return [to_upload(row) for row in await self._database.read(newest)]
 
     async def receiving(self, limit: int, *, after: Position | None) -> Sequence[Upload]:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
 
 from maie_aiohttp.pages import content, events, health, openapi, uploads
 from maie_aiohttp.records import COLLECTION
 
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def _expect(request: web.Request) -> None:
+    """No body is ever asked for: nobody reads one here. Raises 417."""
+    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+
+
+def _page(path: str, handler: _Handler, *, allow_head: bool = True) -> web.RouteDef:
+    return web.get(path, handler, expect_handler=_expect, allow_head=allow_head)
+
+
 ROUTES = (
-    web.get(COLLECTION, uploads.list_uploads),
-    web.get(f"{COLLECTION}/{{id}}", uploads.show, allow_head=False),
-    web.get(f"{COLLECTION}/{{id}}/content", content.content),
-    web.get(f"{COLLECTION}/{{id}}/events", events.follow),
-    web.get("/v1/events", events.follow_all),
-    web.get("/health", health.health),
-    web.get("/ready", health.ready),
-    web.get("/openapi.json", openapi.openapi),
+    _page(COLLECTION, uploads.list_uploads),
+    _page(f"{COLLECTION}/{{id}}", uploads.show, allow_head=False),
+    _page(f"{COLLECTION}/{{id}}/content", content.content),
+    _page(f"{COLLECTION}/{{id}}/events", events.follow),
+    _page("/v1/events", events.follow_all),
+    _page("/health", health.health),
+    _page("/ready", health.ready),
+    _page("/openapi.json", openapi.openapi),
 )

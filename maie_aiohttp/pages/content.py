@@ -5,18 +5,24 @@ from __future__ import annotations
 from contextlib import aclosing
 from functools import partial
 
+import structlog
 from aiohttp import ETag, web
 
 from maie_aiohttp.appkeys import CATALOG, INTAKE, STORE
+from maie_aiohttp.credentials import Scope
 from maie_aiohttp.errors import Damaged, NotFound, StorageFailed
 from maie_aiohttp.headers import attachment, repr_digest
 from maie_aiohttp.locations import identifier
 from maie_aiohttp.model import Status, Stored, Upload
+from maie_aiohttp.permission import needs, own
 from maie_aiohttp.pieces import check_open
 from maie_aiohttp.problems import http_answer
 from maie_aiohttp.reconcile import confirm_damage, is_unreadable
 
+log = structlog.get_logger()
 
+
+@needs(Scope.READ)
 async def content(request: web.Request) -> web.StreamResponse:
     """Answer with the recording, one range of it (RFC 9110, section 14), or 304 to who has it already."""
     upload, stored = await _intact(request)
@@ -34,7 +40,7 @@ async def content(request: web.Request) -> web.StreamResponse:
 
 async def _intact(request: web.Request) -> tuple[Upload, Stored]:
     catalog, store = request.app[CATALOG], request.app[STORE]
-    upload = await catalog.get(identifier(request))
+    upload = own(request, await catalog.get(identifier(request)))
     check_open(upload)
     if upload.stored is None:
         raise NotFound("The upload is not complete yet.")
@@ -55,6 +61,7 @@ async def _send(request: web.Request, upload: Upload, stored: Stored, wanted: ra
         response.headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{stored.size}"
     await response.prepare(request)
     if request.method != "HEAD":
+        log.info("upload read", upload=str(upload.id), start=wanted.start, size=len(wanted))
         await _stream(request, response, upload, stored.locator, wanted)
     return response
 

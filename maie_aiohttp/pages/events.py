@@ -15,11 +15,13 @@ from uuid import UUID
 
 from aiohttp import web
 
-from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE
+from maie_aiohttp.appkeys import ACCESS, CATALOG, DRAIN, INTAKE
+from maie_aiohttp.credentials import Scope
 from maie_aiohttp.errors import NotFound
 from maie_aiohttp.events import KEPT, NOTHING, Change, Count, Counts, Listener
 from maie_aiohttp.locations import identifier, root
 from maie_aiohttp.model import Upload
+from maie_aiohttp.permission import caller, needs, own
 from maie_aiohttp.records import as_json
 
 Find = Callable[[web.Request], Awaitable[Sequence[Upload]]]
@@ -37,14 +39,17 @@ COMMENT = b":\n\n"
 RETRY = b"retry: 2000\n\n"  # milliseconds
 
 
+@needs(Scope.READ)
 async def follow(request: web.Request) -> web.StreamResponse:
     """`GET /v1/uploads/{id}/events`: from the state the upload is in to its end. A client that has seen the end gets
     204, and browsers then ask no more. Raises `NotFound`."""
     return await _stream(request, identifier(request), _one)
 
 
+@needs(Scope.READ)
 async def follow_all(request: web.Request) -> web.StreamResponse:
-    """`GET /v1/events`: the newest uploads, then all that happens, for ever. Parts of concatenations are left out."""
+    """`GET /v1/events`: the newest uploads, then all that happens, for ever, or until the caller may
+    not come in any more. Parts of concatenations are left out."""
     return await _stream(request, None, _newest)
 
 
@@ -53,8 +58,11 @@ async def _stream(request: web.Request, about: UUID | None, find: Find) -> web.S
     response = web.StreamResponse(headers=HEADERS)
     response.force_close()
     try:
-        async with request.app[INTAKE].hub.listen(about) as listener:
-            with request.app[DRAIN].stream(listener.end):
+        async with request.app[INTAKE].hub.listen(about, caller(request)) as listener:
+            with (
+                request.app[DRAIN].stream(listener.end),
+                request.app[ACCESS].stream(caller(request), listener.end),
+            ):
                 changes = await _beginning(request, listener, find)
                 if changes is None:
                     return web.Response(status=204)
@@ -107,12 +115,13 @@ async def _beginning(request: web.Request, listener: Listener, find: Find) -> Se
 
 async def _one(request: web.Request) -> Sequence[Upload]:
     id = identifier(request)
-    return [request.app[INTAKE].hub.unrecorded.get(id) or await request.app[CATALOG].get(id)]
+    return [own(request, request.app[INTAKE].hub.unrecorded.get(id) or await request.app[CATALOG].get(id))]
 
 
 async def _newest(request: web.Request) -> Sequence[Upload]:
-    unrecorded = list(request.app[INTAKE].hub.unrecorded.values())
-    recorded = await request.app[CATALOG].list(NEWEST, status=None, after=None)
+    asks = caller(request)
+    unrecorded = [upload for upload in request.app[INTAKE].hub.unrecorded.values() if asks.sees(upload.owner)]
+    recorded = await request.app[CATALOG].list(NEWEST, status=None, after=None, owner=asks.reach)
     return [*unrecorded, *reversed(recorded)]
 
 

@@ -11,10 +11,12 @@ from uuid import UUID
 from aiohttp import web
 
 from maie_aiohttp.appkeys import CATALOG, INTAKE, LIMITS
+from maie_aiohttp.credentials import Scope
 from maie_aiohttp.errors import Malformed
 from maie_aiohttp.headers import offset_fields
 from maie_aiohttp.locations import identifier, root
 from maie_aiohttp.model import Position, Status, Upload
+from maie_aiohttp.permission import caller, needs, own
 from maie_aiohttp.records import as_json
 
 PAGE = 50
@@ -24,12 +26,13 @@ _TO_GO_ON = frozenset({Status.RECEIVING, Status.STORED})
 """States in which there is an offset, be it the end."""
 
 
+@needs(Scope.READ)
 async def list_uploads(request: web.Request) -> web.Response:
     """`GET /v1/uploads`: newest first, `limit` at a time, from `cursor` on, perhaps of one `status` only."""
     limit = _limit(request.query.get("limit"))
     status = _status(request.query.get("status"))
     after = _position(request.query.get("cursor"))
-    found = await request.app[CATALOG].list(limit + 1, status=status, after=after)
+    found = await request.app[CATALOG].list(limit + 1, status=status, after=after, owner=caller(request).reach)
     page = found[:limit]
     return web.json_response(
         {
@@ -39,10 +42,11 @@ async def list_uploads(request: web.Request) -> web.Response:
     )
 
 
+@needs(Scope.READ)
 async def show(request: web.Request) -> web.Response:
     """`GET /v1/uploads/{id}`. Nobody who writes the upload is disturbed; the header tells how far it came only while
     nobody does, since whoever reads an offset there may go on from it."""
-    upload = await request.app[CATALOG].get(identifier(request))
+    upload = own(request, await request.app[CATALOG].get(identifier(request)))
     resting = upload.status in _TO_GO_ON and upload.id not in request.app[INTAKE].receiving
     response = web.json_response(as_json(upload, root(request)), headers={"Cache-Control": "no-store"})
     if resting:

@@ -20,7 +20,8 @@ def declared(headers: CIMultiDictProxy[str], filename: str | None, *, at_most: i
     )
 
 
-def key_of(headers: CIMultiDictProxy[str], door: str) -> Key | None:
-    """What the client calls its request, if it does. Raises `Malformed`."""
+def key_of(headers: CIMultiDictProxy[str], door: str, owner: str | None) -> Key | None:
+    """What the client calls its request, if it does; other owners may call theirs the same. No owner has a slash in its
+    name. Raises `Malformed`."""
     text = idempotency_key(headers.getall("Idempotency-Key", []))
-    return None if text is None else Key(text, door)
+    return None if text is None else Key(f"{owner or ''}/{text}", door)

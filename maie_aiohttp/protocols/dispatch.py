@@ -8,8 +8,10 @@ from types import MappingProxyType
 
 from aiohttp import web
 
+from maie_aiohttp.credentials import Scope
 from maie_aiohttp.locations import location, root
 from maie_aiohttp.model import Upload
+from maie_aiohttp.permission import needs
 from maie_aiohttp.problems import http_answer
 from maie_aiohttp.protocols import multipart, raw, resumable, tus
 from maie_aiohttp.protocols.answers import created, digest
@@ -21,6 +23,7 @@ COLLECTION_METHODS = "GET, HEAD, OPTIONS, POST"
 UPLOAD_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST"
 
 
+@needs(Scope.UPLOAD)
 async def create(request: web.Request) -> web.Response:
     """Take one request's files, or the beginning of one, and answer 201 once that cannot be lost."""
     with entered(request) as body:
@@ -33,17 +36,20 @@ async def create(request: web.Request) -> web.Response:
         return created(request, await raw.receive(request, body))
 
 
+@needs(Scope.UPLOAD, Scope.READ)
 async def look(request: web.Request) -> web.Response:
     """How far the upload came."""
     return await (tus.look(request) if _speaks_tus(request) else resumable.look(request))
 
 
+@needs(Scope.UPLOAD)
 async def append(request: web.Request) -> web.Response:
     """More bytes."""
     with entered(request) as body:
         return await (tus.append(request, body) if _speaks_tus(request) else resumable.append(request, body))
 
 
+@needs(Scope.DELETE)
 async def remove(request: web.Request) -> web.Response:
     """Record and bytes are gone for good, in whatever state the upload is."""
     return await (tus.remove(request) if _speaks_tus(request) else resumable.remove(request))

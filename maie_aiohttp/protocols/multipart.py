@@ -9,6 +9,7 @@ from aiohttp import web
 from maie_aiohttp.appkeys import INTAKE, LIMITS
 from maie_aiohttp.errors import Empty, Malformed, TooLarge
 from maie_aiohttp.model import Declared, Metadata, Upload
+from maie_aiohttp.permission import caller
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.declaration import key_of
 from maie_aiohttp.protocols.parts import HEADER_SIZE, Part, boundary_of, label, walk
@@ -21,13 +22,14 @@ FIELD_NAME_SIZE = 255
 async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
     """Take the form to its end, once its header is not refused. Returns what is stored now; raises, and stores
     nothing, if any part is refused."""
-    boundary, key = boundary_of(request), key_of(request.headers, "form")
+    boundary, owner = boundary_of(request), caller(request).owner
+    key = key_of(request.headers, "form", owner)
     intake, limits = request.app[INTAKE], request.app[LIMITS]
     files_together = Declared(at_most=_files_size(request.content_length, limits))
     fields = Fields(limits)
     files = 0
     at_most = None if request.content_length is None else min(request.content_length, limits.max_size)
-    async with intake.delivery(files_together) as delivery:
+    async with intake.delivery(files_together, owner) as delivery:
         async for part in _at_most(limits.max_files + limits.max_fields, walk(boundary, body)):
             field = label(part, at_most=at_most)
             if field.file is None:

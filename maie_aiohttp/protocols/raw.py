@@ -6,6 +6,7 @@ from aiohttp import web
 
 from maie_aiohttp.appkeys import INTAKE, LIMITS
 from maie_aiohttp.model import Upload
+from maie_aiohttp.permission import caller
 from maie_aiohttp.protocols import disposition
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.declaration import declared, key_of
@@ -14,9 +15,10 @@ from maie_aiohttp.protocols.declaration import declared, key_of
 async def receive(request: web.Request, body: Body) -> Upload:
     """Take the file to its end, once its header is not refused. Returns it as it is stored now; raises, and stores
     nothing, if it is refused."""
-    intake, key = request.app[INTAKE], key_of(request.headers, "raw")
+    intake, owner = request.app[INTAKE], caller(request).owner
+    key = key_of(request.headers, "raw", owner)
     file = declared(request.headers, disposition.filename(request.headers), at_most=request.content_length)
-    async with intake.delivery(file) as delivery:
+    async with intake.delivery(file, owner) as delivery:
         await delivery.receive(file, body.chunks(request.app[LIMITS].chunk_size))
         (upload,) = await delivery.settle({}, key)
         return upload

@@ -21,8 +21,9 @@ from maie_aiohttp.errors import (
     TooLarge,
 )
 from maie_aiohttp.headers import declared_digests, offset_fields, upload_limit
-from maie_aiohttp.locations import identifier, location, root
+from maie_aiohttp.locations import location, root
 from maie_aiohttp.model import Declared, Upload
+from maie_aiohttp.permission import caller, own_id
 from maie_aiohttp.pieces import Piece
 from maie_aiohttp.problems import answer
 from maie_aiohttp.protocols import disposition
@@ -59,7 +60,9 @@ async def create(request: web.Request, body: Body) -> web.Response:
     """Begin an upload with the bytes of this request, and tell early where it can be resumed."""
     fields = parse(request.headers)
     piece = _piece(request, body, fields, 0)
-    upload = await request.app[RESUMPTION].create(_declared(request, fields), metadata={}, echo={})
+    upload = await request.app[RESUMPTION].create(
+        _declared(request, fields), metadata={}, echo={}, owner=caller(request).owner
+    )
     place = {"Location": location(request, upload.id), "Upload-Limit": _limits(request, upload.expires_at)}
     await _inform(body, fields, place)
     upload = await request.app[RESUMPTION].append(upload.id, piece)
@@ -78,20 +81,20 @@ async def append(request: web.Request, body: Body) -> web.Response:
     if fields.offset is None or (fields.last is None and fields.dialect >= EXPLICIT):
         raise Malformed("A request that continues an upload has a valid Upload-Offset and Upload-Complete.")
     piece = _piece(request, body, fields, fields.offset)
-    upload = await request.app[RESUMPTION].append(identifier(request), piece)
+    upload = await request.app[RESUMPTION].append(await own_id(request), piece)
     return _acknowledged(request, fields, upload, web.Response(status=204))
 
 
 async def look(request: web.Request) -> web.Response:
     """Tell how far an upload has come."""
-    upload = await request.app[RESUMPTION].look(identifier(request))
+    upload = await request.app[RESUMPTION].look(await own_id(request))
     told = {**offset_fields(upload, request.app[LIMITS].max_size), **_state(upload, parse(request.headers))}
     return web.Response(status=204, headers=told)
 
 
 async def remove(request: web.Request) -> web.Response:
     """Cancel an upload, or delete a stored one."""
-    await request.app[INTAKE].remove(identifier(request))
+    await request.app[INTAKE].remove(await own_id(request))
     return web.Response(status=204)
 
 

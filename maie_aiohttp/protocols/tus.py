@@ -15,8 +15,8 @@ from aiohttp import web
 from maie_aiohttp.appkeys import CATALOG, INTAKE, LIMITS, RESUMPTION
 from maie_aiohttp.errors import ChecksumMismatch, Complete, InconsistentLength, Malformed, OffsetMismatch
 from maie_aiohttp.headers import declared_digests, display_name
-from maie_aiohttp.locations import identifier
 from maie_aiohttp.model import Declared, Metadata, Upload
+from maie_aiohttp.permission import caller, own_id
 from maie_aiohttp.pieces import Piece
 from maie_aiohttp.problems import http_answer
 from maie_aiohttp.protocols import tus_fields as fields
@@ -67,7 +67,7 @@ async def create(request: web.Request, body: Body) -> web.Response:
     piece = _piece(request, body, offset=0) if request.body_exists else None
     declared, metadata = _declared(request, length)
     upload = await request.app[RESUMPTION].create(
-        declared, metadata=metadata, echo=_echo(request), partial=concat is not None
+        declared, metadata=metadata, echo=_echo(request), owner=caller(request).owner, partial=concat is not None
     )
     return _created(request, await _begun(request, upload.id, piece) if piece else upload)
 
@@ -75,7 +75,7 @@ async def create(request: web.Request, body: Body) -> web.Response:
 @_versioned
 async def look(request: web.Request) -> web.Response:
     """Tell how far the upload is."""
-    upload = await request.app[RESUMPTION].look(identifier(request))
+    upload = await request.app[RESUMPTION].look(await own_id(request))
     length = {"Upload-Defer-Length": "1"} if upload.size is None else {"Upload-Length": str(upload.size)}
     echo = upload.terms.echo if upload.terms else {}
     return web.Response(headers={**_offset(upload), **length, **_expiry(upload), **echo, "Cache-Control": "no-store"})
@@ -86,7 +86,7 @@ async def append(request: web.Request, body: Body) -> web.Response:
     """Go on with an upload."""
     if request.content_type != CONTENT_TYPE:
         return other_type(request, CONTENT_TYPE)
-    id, offset = identifier(request), _number(request, "Upload-Offset")
+    id, offset = await own_id(request), _number(request, "Upload-Offset")
     if offset is None:
         raise Malformed("Upload-Offset is missing.")
     try:
@@ -101,7 +101,7 @@ async def append(request: web.Request, body: Body) -> web.Response:
 @_versioned
 async def remove(request: web.Request) -> web.Response:
     """Delete an upload, whatever its state."""
-    await request.app[INTAKE].remove(identifier(request))
+    await request.app[INTAKE].remove(await own_id(request))
     return web.Response(status=204)
 
 
@@ -111,7 +111,9 @@ async def _concatenated(request: web.Request, parts: Sequence[UUID]) -> Upload:
     if request.body_exists:
         raise Complete("A final upload has no bytes but those of its parts.")
     declared, metadata = _declared(request, None)
-    return await request.app[RESUMPTION].concatenate(parts, declared, metadata=metadata, echo=_echo(request))
+    return await request.app[RESUMPTION].concatenate(
+        parts, declared, metadata=metadata, echo=_echo(request), caller=caller(request)
+    )
 
 
 async def _begun(request: web.Request, id: UUID, piece: Piece) -> Upload:

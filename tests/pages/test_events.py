@@ -457,7 +457,7 @@ async def test_who_comes_when_too_many_are_there_comes_back_later(
 
 async def test_each_gets_the_links_of_where_it_came_from(folder: Path) -> None:
     trusting: dict[str, object] = {"linger": "100 ms", "trusted_proxies": ["127.0.0.1"]}
-    async with serving(configure(folder, server=trusting)) as client:
+    async with serving(configure(folder, access={"without_keys": "anybody"}, server=trusting)) as client:
         path = events_of(await send(client, SAMPLE))
         for host in ("one.example", "two.example", "one.example"):
             answer = await client.get(path, headers={"Forwarded": f"host={host};proto=https"})

@@ -1,0 +1,104 @@
+"""Who may come in: decided in memory, from a copy of the keys that is never older than a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import structlog
+
+from maie_aiohttp.addresses import is_loopback, web_host
+from maie_aiohttp.credentials import WITHOUT_KEY, Caller, Key, digest_of
+from maie_aiohttp.errors import IntakeError
+from maie_aiohttp.interfaces import Keyring
+from maie_aiohttp.settings import ConfigurationError, Server, WithoutKeys
+
+REFRESH = 0.5
+"""Seconds between two looks at the keys: so much later a new one opens, and one that is revoked does not."""
+
+log = structlog.get_logger()
+
+
+class Access:
+    """The keys, and what goes on for those who came in."""
+
+    def __init__(self, keyring: Keyring, without_keys: WithoutKeys) -> None:
+        self._keyring = keyring
+        self._without_keys = without_keys
+        self._keys: Mapping[str, Key] = {}
+        """By digest."""
+        self._streams: set[tuple[Caller, Callable[[], None]]] = set()
+
+    def check(self, server: Server) -> None:
+        """Raises `ConfigurationError` where others than this machine's users could come in without a key."""
+        if self._keys or self._without_keys != "loopback" or not _is_exposed(server):
+            return
+        raise ConfigurationError(
+            "access.without_keys: there is no API key yet, and others than this machine can reach the server (by "
+            "server.host, server.public_url or server.trusted_proxies). Make a key: python -m maie_aiohttp keys create "
+            'NAME --scope admin. Or write here who may come in until there is one: "anybody" or "nobody".'
+        )
+
+    async def refresh(self) -> None:
+        """Read the keys again, and end what goes on for those who may not come in any more. Raises what the keyring
+        raises."""
+        self._keys = {key.digest: key for key in await self._keyring.all()}
+        for caller, end in tuple(self._streams):
+            if not self._is_welcome(caller):
+                end()
+
+    async def keep_current(self) -> NoReturn:
+        """Do so again and again. While the keys cannot be read, those known before go on to count."""
+        readable = True
+        while True:
+            await asyncio.sleep(REFRESH)
+            try:
+                await self.refresh()
+            except IntakeError as error:
+                if readable:
+                    log.warning("keys not read", reason=str(error))
+                readable = False
+            else:
+                readable = True
+
+    def with_key(self, secret: str) -> Caller | None:
+        """Whoever has this key; None if it is none, or none any more. It is found by its digest, of which nobody can
+        choose a single bit, so the time of the search tells nothing."""
+        digest = digest_of(secret)
+        key = self._keys.get(digest)
+        if key is None or not hmac.compare_digest(key.digest, digest) or not key.is_valid(datetime.now(UTC)):
+            return None
+        return Caller(key.name, key.owner, key.scopes)
+
+    def without_key(self, *, is_local: bool) -> Caller | None:
+        """Whoever has none; None if they must not come in."""
+        if self._keys or self._without_keys == "nobody":
+            return None
+        return WITHOUT_KEY if is_local or self._without_keys == "anybody" else None
+
+    @contextmanager
+    def stream(self, caller: Caller, end: Callable[[], None]) -> Iterator[None]:
+        """Something that goes on until `end` is called, which happens when the caller may not come in any more."""
+        entry = caller, end
+        self._streams.add(entry)
+        try:
+            yield
+        finally:
+            self._streams.discard(entry)
+
+    def _is_welcome(self, caller: Caller) -> bool:
+        if caller.key is None:
+            return not self._keys
+        now = datetime.now(UTC)
+        return any(key.name == caller.key and key.is_valid(now) for key in self._keys.values())
+
+
+def _is_exposed(server: Server) -> bool:
+    """Whether it is meant to be reached from elsewhere. A proxy on this machine makes everybody look like a user of
+    it."""
+    public = server.public_url is not None and not is_loopback(web_host(server.public_url))
+    return not is_loopback(server.host) or public or bool(server.trusted_proxies)

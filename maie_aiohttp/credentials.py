@@ -1,0 +1,82 @@
+"""API keys, what they allow, and whoever asks with one or without."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+PREFIX = "maie_"
+"""What every key begins with, so that people and secret scanners know one when they see it."""
+
+NAME = re.compile(rf"(?!{PREFIX})[\w.@+-]{{1,64}}", re.ASCII)
+"""Of a key or an owner. No key is one, should somebody take them for each other."""
+
+
+class Scope(StrEnum):
+    """What a key allows. `admin` is all of it, on the uploads of all owners."""
+
+    UPLOAD = "upload"
+    READ = "read"
+    DELETE = "delete"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of an API key: everything but the key."""
+
+    name: str
+    digest: str
+    """SHA-256 of the key, hexadecimal. A key has 256 random bits: nobody finds them by trying, so nothing has to make
+    trying slow."""
+    owner: str
+    """Whose uploads are within its reach. Several keys may have one owner."""
+    scopes: frozenset[Scope]
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    def is_valid(self, moment: datetime) -> bool:
+        """Whether it opens anything at that moment."""
+        return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and what that allows."""
+
+    key: str | None
+    """The name of the key; None without one."""
+    owner: str | None
+    scopes: frozenset[Scope]
+
+    def may(self, scope: Scope) -> bool:
+        """Whether it is among what is allowed."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def reach(self) -> str | None:
+        """The owner whose uploads these are all that there are for this caller; None for those of all."""
+        return None if Scope.ADMIN in self.scopes else self.owner
+
+    def sees(self, owner: str | None) -> bool:
+        """Whether there are, for this caller, uploads of that owner."""
+        return Scope.ADMIN in self.scopes or owner == self.owner
+
+
+WITHOUT_KEY = Caller(None, None, frozenset({Scope.ADMIN}))
+"""Where no key is needed, everything is allowed."""
+
+
+def new_secret() -> str:
+    """A key as its owner gets it."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def digest_of(secret: str) -> str:
+    """What is kept of a key. Text that is no key has one as well."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,128 @@
+"""`keys create`, `keys list` and `keys revoke` on the command line; a server may be running."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from maie_aiohttp import app
+from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.credentials import NAME, Key, Scope, digest_of, new_secret
+from maie_aiohttp.interfaces import Keyring
+from maie_aiohttp.settings import Settings, prepare_folder
+from maie_aiohttp.stores.folder import DataFolder
+from maie_aiohttp.units import LIFETIMES
+
+DONE, NOT_DONE = 0, 1
+"""Exit statuses."""
+
+
+def main(configured: Settings, chosen: argparse.Namespace) -> int:
+    """Run it. Returns the exit status. Raises `IntakeError` where the keys cannot be reached."""
+    return asyncio.run(_ACTIONS[chosen.action](configured, chosen))
+
+
+async def create(configured: Settings, chosen: argparse.Namespace) -> int:
+    """Make a key, and print it: the only time that it is seen."""
+    secret, now = new_secret(), datetime.now(UTC)
+    expires_at = None if chosen.expires is None else now + chosen.expires
+    key = Key(chosen.name, digest_of(secret), chosen.owner or chosen.name, chosen.scope, now, expires_at)
+    async with _keyring(configured) as keyring:
+        if not await keyring.add(key):
+            return _refuse("There is, or was, a key of that name; names are not used twice.")
+    _say(_described(key), "It is not shown again:", secret)
+    return DONE
+
+
+async def show(configured: Settings, _: argparse.Namespace) -> int:
+    """Print what is known of the keys, one a line."""
+    async with _keyring(configured) as keyring:
+        _say(*(_described(key) for key in await keyring.all()))
+    return DONE
+
+
+async def revoke(configured: Settings, chosen: argparse.Namespace) -> int:
+    """Let a key open nothing any more."""
+    async with _keyring(configured) as keyring:
+        if not await keyring.revoke(chosen.name, datetime.now(UTC)):
+            return _refuse("There is no such key, or it is revoked already.")
+    _say("Revoked. A running server knows it within a second.")
+    return DONE
+
+
+_ACTIONS = {"create": create, "list": show, "revoke": revoke}
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Teach the command line about it."""
+    actions = commands.add_parser(
+        "keys", help="make, list and revoke API keys; a server may be running"
+    ).add_subparsers(dest="action", metavar="action", required=True)
+    creation = actions.add_parser("create", help="make a key, and print it on the last line")
+    creation.add_argument("name", type=_name, help="stands in the log for whoever uses the key")
+    scopes = ", ".join(Scope)
+    creation.add_argument("--scope", type=_scopes, required=True, help=f"what it allows, with commas between: {scopes}")
+    creation.add_argument("--owner", type=_name, help="whose uploads it reaches (default: its name)")
+    creation.add_argument("--expires", type=_lifetime, help='after so long it opens nothing any more, such as "90 d"')
+    actions.add_parser("list", help="names, owners, scopes and dates")
+    revocation = actions.add_parser("revoke", help="let a key open nothing any more, for good")
+    revocation.add_argument("name", type=_name)
+
+
+@asynccontextmanager
+async def _keyring(configured: Settings) -> AsyncIterator[Keyring]:
+    """Of a data folder that there need not be yet."""
+    prepare_folder(configured)
+    catalog = await SqlCatalog.open(app.catalog_url(configured, DataFolder(configured.storage.folder)))
+    try:
+        yield catalog.keyring
+    finally:
+        await catalog.close()
+
+
+def _described(key: Key) -> str:
+    ends = {"expires": key.expires_at, "revoked": key.revoked_at}
+    dates = (f"{word} {moment:%Y-%m-%d %H:%M}Z" for word, moment in ends.items() if moment is not None)
+    scopes = ",".join(sorted(key.scopes))
+    return ", ".join(
+        (f"{key.name}: {scopes}", f"owner {key.owner}", f"created {key.created_at:%Y-%m-%d %H:%M}Z", *dates)
+    )
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _refuse(reason: str) -> int:
+    sys.stderr.write(f"{reason}\n")
+    return NOT_DONE
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            "1 to 64 letters, digits and . _ @ + - make a name, and it does not look like a key"
+        )
+    return text
+
+
+def _scopes(text: str) -> frozenset[Scope]:
+    try:
+        return frozenset(Scope(word.strip()) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"there are {', '.join(Scope)}") from None
+
+
+def _lifetime(text: str) -> timedelta:
+    try:
+        seconds = LIFETIMES.steps(text)
+        datetime.now(UTC) + timedelta(seconds=seconds)
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if seconds == 0:
+        raise argparse.ArgumentTypeError("such a key would never open anything")
+    return timedelta(seconds=seconds)

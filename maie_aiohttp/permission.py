@@ -1,0 +1,97 @@
+"""Who sends a request, and whether they may. Asked before `100 Continue`, and before a byte of the body is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+from uuid import UUID
+
+from aiohttp import hdrs, web
+from multidict import MultiMapping
+
+from maie_aiohttp import forwarded
+from maie_aiohttp.addresses import is_loopback
+from maie_aiohttp.appkeys import ACCESS, INTAKE
+from maie_aiohttp.credentials import Caller, Scope
+from maie_aiohttp.errors import NotFound, NotPermitted, Unauthenticated
+from maie_aiohttp.locations import identifier
+from maie_aiohttp.model import Upload
+
+_CALLER = web.RequestKey("caller", Caller)
+
+_BEARER = re.compile(r"bearer +(?P<key>\S+) *", re.IGNORECASE)
+
+_Rest = ParamSpec("_Rest")
+_Answer = TypeVar("_Answer", bound=web.StreamResponse)
+_Handler = Callable[Concatenate[web.Request, _Rest], Awaitable[_Answer]]
+
+
+def recognise(request: web.Request) -> Mapping[str, str]:
+    """Find out who sends the request. Returns what the log is to say of them, which is never their key."""
+    caller = _caller(request)
+    if caller is None:
+        return {}
+    request[_CALLER] = caller
+    return {} if caller.key is None else {"key": caller.key}
+
+
+def needs(*scopes: Scope) -> Callable[[_Handler[_Rest, _Answer]], _Handler[_Rest, _Answer]]:
+    """Answer only those who have one of the scopes. The others get `Unauthenticated` or `NotPermitted`."""
+
+    def guard(handler: _Handler[_Rest, _Answer]) -> _Handler[_Rest, _Answer]:
+        @wraps(handler)
+        async def guarded(request: web.Request, /, *rest: _Rest.args, **named: _Rest.kwargs) -> _Answer:
+            _check(request, scopes)
+            return await handler(request, *rest, **named)
+
+        return guarded
+
+    return guard
+
+
+def caller(request: web.Request) -> Caller:
+    """Who sends a request that is let in."""
+    return request[_CALLER]
+
+
+async def own_id(request: web.Request) -> UUID:
+    """The upload a path speaks of, if it is within the caller's reach. Raises `NotFound`."""
+    id = identifier(request)
+    await request.app[INTAKE].owners.check(id, caller(request))
+    return id
+
+
+def own(request: web.Request, upload: Upload) -> Upload:
+    """The upload, if it is within the caller's reach. Raises `NotFound`."""
+    if not caller(request).sees(upload.owner):
+        raise NotFound("There is no such upload.")
+    return upload
+
+
+def _caller(request: web.Request) -> Caller | None:
+    access = request.app[ACCESS]
+    sent = _keys(request.headers)
+    if not sent:
+        return access.without_key(is_local=_is_local(request))
+    return access.with_key(sent.pop()) if len(sent) == 1 else None
+
+
+def _keys(headers: MultiMapping[str]) -> set[str]:
+    """All that are sent along, wherever; other schemes of authorization are for others to read."""
+    bearers = (_BEARER.fullmatch(value) for value in headers.getall(hdrs.AUTHORIZATION, []))
+    return {match["key"] for match in bearers if match} | set(headers.getall("X-API-Key", []))
+
+
+def _is_local(request: web.Request) -> bool:
+    """Whether a program on this machine sent it, and did not pass it on for somebody else."""
+    return is_loopback(request.remote) and not forwarded.is_passed_on(request.headers)
+
+
+def _check(request: web.Request, scopes: tuple[Scope, ...]) -> None:
+    known = request.get(_CALLER)
+    if known is None:
+        raise Unauthenticated("This needs an API key, and one that is valid.")
+    if not any(known.may(scope) for scope in scopes):
+        raise NotPermitted(f"This needs a key with the scope {' or '.join(scopes)}.")
