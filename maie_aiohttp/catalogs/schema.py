@@ -72,7 +72,8 @@ idempotency_keys = Table(
     Column("used_at", BigInteger, nullable=False),
     Index("idempotency_keys_oldest", "used_at"),
 )
-"""Which request a key came with, its owner and a slash in front; written in the transaction of its uploads, and still there when these are deleted."""
+"""Which request a key came with; written in the transaction of its uploads, and still there when these are deleted. In
+front of each stand its owner and a slash."""
 
 api_keys = Table(
     "api_keys",

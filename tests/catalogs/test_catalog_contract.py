@@ -15,6 +15,7 @@ from sqlalchemy import event
 
 from maie_aiohttp.catalogs.database import READERS, Change
 from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.credentials import Key, Scope
 from maie_aiohttp.errors import Busy, NotFound, StorageFailed, StorageFull
 from maie_aiohttp.model import TRANSITIONS, KeyUse, Position, Status, Terms, Upload
 from tests.layers import (
@@ -458,6 +459,65 @@ async def test_lists_one_status_only(catalog: SqlCatalog) -> None:
     assert await catalog.list(9, status=Status.STORED, after=None) == given[1::2]
     damaged = await catalog.list(9, status=Status.DAMAGED, after=Position(given[0].created_at, given[0].id))
     assert [one.id for one in damaged] == [one.id for one in given[2::2]]
+
+
+async def test_lists_one_owner_only(catalog: SqlCatalog) -> None:
+    given = [upload(age=age, owner=("ada", "bob", None)[age % 3]) for age in range(9)]
+    await catalog.settle(given)
+    await catalog.move(given[3].id, Status.DAMAGED)
+    hers = await catalog.list(9, status=Status.STORED, after=None, owner="ada")
+    assert hers == [given[0], given[6]]
+    assert await catalog.list(9, status=Status.STORED, after=Position(NOON, given[0].id), owner="ada") == [given[6]]
+    assert await catalog.list(1, status=None, after=None, owner="bob") == [given[1]]
+    assert await catalog.list(9, status=None, after=None, owner="eve") == []
+    assert len(await catalog.list(9, status=None, after=None)) == 9
+
+
+async def test_an_upload_keeps_its_owner(catalog: SqlCatalog) -> None:
+    given = receiving(owner="ada")
+    await catalog.create(given)
+    await catalog.advance(replace(given, offset=50))
+    assert (await catalog.get(given.id)).owner == "ada"
+    await catalog.settle([arrived(await catalog.get(given.id))])
+    assert (await catalog.get(given.id)).owner == "ada"
+
+
+ADA = Key("ada", "a" * 64, "lab", frozenset({Scope.READ, Scope.UPLOAD}), NOON)
+
+
+async def test_keys_are_given_back_the_oldest_first(catalog: SqlCatalog) -> None:
+    later = NOON + timedelta(microseconds=1)
+    bob = Key("bob", "b" * 64, "bob", frozenset(Scope), later, expires_at=later, revoked_at=later)
+    assert await catalog.keyring.add(bob)
+    assert await catalog.keyring.add(ADA)
+    assert await catalog.keyring.all() == [ADA, bob]
+
+
+async def test_of_keys_with_one_name_the_first_counts(catalog: SqlCatalog) -> None:
+    same = [replace(ADA, digest=digit * 64) for digit in "abcdefg"]
+    added = await asyncio.gather(*map(catalog.keyring.add, same))
+    assert added.count(True) == 1
+    assert await catalog.keyring.all() == [same[added.index(True)]]
+    assert not await catalog.keyring.add(replace(ADA, name="eve", digest=same[added.index(True)].digest))
+
+
+async def test_a_key_is_revoked_once(catalog: SqlCatalog) -> None:
+    await catalog.keyring.add(ADA)
+    assert not await catalog.keyring.revoke("bob", NOON)
+    assert await catalog.keyring.revoke("ada", NOON)
+    assert not await catalog.keyring.revoke("ada", NOON + timedelta(days=1))
+    assert await catalog.keyring.all() == [replace(ADA, revoked_at=NOON)]
+    assert not await catalog.keyring.add(ADA)
+
+
+async def test_the_keyring_says_when_it_does_not_work(catalog: SqlCatalog, path: Path) -> None:
+    with locked(path):
+        await impatient(catalog)
+        with pytest.raises(Busy):
+            await catalog.keyring.add(ADA)
+    query(path, "DROP TABLE api_keys")
+    with pytest.raises(StorageFailed):
+        await catalog.keyring.all()
 
 
 @pytest.mark.parametrize("source", Status)

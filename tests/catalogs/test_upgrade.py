@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -101,16 +102,38 @@ async def test_the_first_catalog_is_taken_over(path: Path) -> None:
     assert query(path, "SELECT * FROM outbox") == [(7, found.id.hex, "upload.stored", 2_000_000)]
 
 
+def forget_owners(path: Path, revision: str) -> None:
+    """Make the catalog one of a revision before there were owners."""
+    query(path, "DROP INDEX uploads_newest_by_owner")
+    query(path, "ALTER TABLE uploads DROP COLUMN owner")
+    query(path, "DROP TABLE api_keys")
+    query(path, f"UPDATE alembic_version SET version_num = '{revision}'")  # noqa: S608 - one of ours
+
+
 async def test_a_catalog_without_keys_is_taken_over(path: Path) -> None:
     given = upload()
     async with sql_catalog(path) as catalog:
         await catalog.settle([given])
+    forget_owners(path, "0002")
     query(path, "DROP TABLE idempotency_keys")
-    query(path, "UPDATE alembic_version SET version_num = '0002'")
     async with sql_catalog(path) as catalog:
         assert await catalog.get(given.id) == given
         uses = [KeyUse("a-key", "0" * 64, (uuid4(),), given.created_at) for _ in range(2)]
         assert [await catalog.settle([upload(use.uploads[0])], use) for use in uses] == [None, uses[0]]
+
+
+async def test_a_catalog_without_owners_is_taken_over(path: Path) -> None:
+    given, again = upload(), upload()
+    use = KeyUse("a-key", "0" * 64, (given.id,), given.created_at)
+    async with sql_catalog(path) as catalog:
+        await catalog.settle([given], use)
+    forget_owners(path, "0003")
+    async with sql_catalog(path) as catalog:
+        assert await catalog.list(9, status=None, after=None) == [given]
+        assert await catalog.keyring.all() == []
+        of_nobody = replace(use, key="/a-key")
+        assert await catalog.settle([again], replace(of_nobody, uploads=(again.id,))) == of_nobody
+    assert query(path, "SELECT upload_id FROM outbox") == [(given.id.hex,)]
 
 
 async def refused(path: Path) -> str:
