@@ -13,7 +13,6 @@ import structlog
 
 from maie_aiohttp.addresses import is_loopback, web_host
 from maie_aiohttp.credentials import WITHOUT_KEY, Caller, Key, digest_of
-from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.interfaces import Keyring
 from maie_aiohttp.settings import ConfigurationError, Server, WithoutKeys
 
@@ -31,6 +30,7 @@ class Access:
         self._without_keys = without_keys
         self._keys: Mapping[str, Key] = {}
         """By digest."""
+        self._version: object = None
         self._streams: set[tuple[Caller, Callable[[], None]]] = set()
 
     def check(self, server: Server) -> None:
@@ -44,12 +44,14 @@ class Access:
         )
 
     async def refresh(self) -> None:
-        """Read the keys again, and end what goes on for those who may not come in any more. Raises what the keyring
-        raises."""
-        self._keys = {key.digest: key for key in await self._keyring.all()}
-        for caller, end in tuple(self._streams):
-            if not self._is_welcome(caller):
-                end()
+        """Read the keys again if they have changed, and end what goes on for those who may not come in any more. Raises
+        what the keyring raises."""
+        version = await self._keyring.version()
+        if version != self._version:
+            self._keys = {key.digest: key for key in await self._keyring.all()}
+            self._version = version
+        if self._streams:
+            self._end_streams()
 
     async def keep_current(self) -> NoReturn:
         """Do so again and again. While the keys cannot be read, those known before go on to count."""
@@ -58,7 +60,7 @@ class Access:
             await asyncio.sleep(REFRESH)
             try:
                 await self.refresh()
-            except IntakeError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not be the last look
                 if readable:
                     log.warning("keys not read", reason=str(error))
                 readable = False
@@ -90,11 +92,13 @@ class Access:
         finally:
             self._streams.discard(entry)
 
-    def _is_welcome(self, caller: Caller) -> bool:
-        if caller.key is None:
-            return not self._keys
+    def _end_streams(self) -> None:
+        """Those of callers whose key is not valid any more, or who have none where there are keys now."""
         now = datetime.now(UTC)
-        return any(key.name == caller.key and key.is_valid(now) for key in self._keys.values())
+        welcome = {key.name for key in self._keys.values() if key.is_valid(now)} if self._keys else {None}
+        for caller, end in tuple(self._streams):
+            if caller.key not in welcome:
+                end()
 
 
 def _is_exposed(server: Server) -> bool:

@@ -38,8 +38,7 @@ SENT = (
     "X-Request-ID",
     "X-Requested-With",
 )
-"""Request headers beyond those that browsers let pass unasked; some are for proxies on the way, which may ask for a
-key."""
+"""Request headers beyond those that browsers let pass unasked."""
 
 SHOWN = (
     "Accept-Patch",

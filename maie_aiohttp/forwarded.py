@@ -23,7 +23,6 @@ _PAIR = re.compile(
 """A parameter and what ends it. A token may have the colons and brackets of ports and IPv6 addresses, which not every
 proxy quotes."""
 
-
 _MARKS = frozenset({"forwarded", "via", "x-real-ip"})
 
 

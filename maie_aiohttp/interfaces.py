@@ -170,6 +170,10 @@ class Store(Protocol):
 class Keyring(Protocol):
     """Keeps the API keys. Raises what a catalog raises."""
 
+    async def version(self) -> object:
+        """Equal to an earlier one only if no key was added or revoked since. Costs next to nothing."""
+        ...
+
     async def all(self) -> Sequence[Key]:
         """Every key that was ever made, the oldest first."""
         ...

@@ -77,7 +77,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 async def _keyring(configured: Settings) -> AsyncIterator[Keyring]:
     """Of a data folder that there need not be yet."""
     prepare_folder(configured)
-    catalog = await SqlCatalog.open(app.catalog_url(configured, DataFolder(configured.storage.folder)))
+    folder = DataFolder(configured.storage.folder)
+    folder.check_owner()
+    catalog = await SqlCatalog.open(app.catalog_url(configured, folder))
     try:
         yield catalog.keyring
     finally:

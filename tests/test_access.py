@@ -306,17 +306,27 @@ async def test_revoking_the_last_key_opens_nothing(client: Client) -> None:
     assert await status(client, "/health") == 200
 
 
+@pytest.mark.parametrize(
+    ("spoil", "mend"),
+    [
+        ("ALTER TABLE api_keys RENAME TO hidden", "ALTER TABLE hidden RENAME TO api_keys"),
+        (
+            "INSERT INTO api_keys VALUES ('eve', 'x', 'eve', '[\"unheard-of\"]', 1, NULL, NULL)",
+            "DELETE FROM api_keys WHERE name = 'eve'",
+        ),
+    ],
+)
 async def test_keys_that_cannot_be_read_go_on_to_count(
-    client: Client, folder: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: str, mend: str
 ) -> None:
     ada = bearer(secret := await key(client, "ada", EVERYTHING))
     monkeypatch.setattr(access, "REFRESH", 0.01)
     with capture_logs() as lines:
-        query(folder / "catalog.sqlite", "ALTER TABLE api_keys RENAME TO hidden")
+        query(folder / "catalog.sqlite", spoil)
         await until(lambda: "keys not read" in [line["event"] for line in lines])
         assert await status(client, COLLECTION, ada) == 200
         assert await status(client, COLLECTION) == 401
-        query(folder / "catalog.sqlite", "ALTER TABLE hidden RENAME TO api_keys")
+        query(folder / "catalog.sqlite", mend)
         query(folder / "catalog.sqlite", "UPDATE api_keys SET revoked_at = 1")
         await until(lambda: client.app is not None and client.app[ACCESS].with_key(secret) is None)
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["keys not read"]

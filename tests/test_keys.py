@@ -8,6 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from maie_aiohttp.credentials import digest_of
 from tests import crew
 from tests.conftest import configure, serving
 from tests.keys import EVERYTHING, bearer, key
+from tests.layers import as_root
 from tests.scenarios import process
-from tests.wire import COLLECTION
+from tests.wire import COLLECTION, WAV
 
 KEY = re.compile(r"maie_[\w-]{43}", re.ASCII)
 TIMES_OUT = 20
@@ -93,6 +95,31 @@ async def test_all_workers_hear_of_it(folder: Path) -> None:
                 await becomes(session, 401, secret)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_all_workers_keep_from_each_what_is_not_theirs(folder: Path) -> None:
+    ada, bob = [bearer(await created(folder, name, "--scope", "upload,read")) for name in ("ada", "bob")]
+    async with crew.serving(folder) as team:
+        here, there = team.pids
+        async with (
+            team.client_of(here) as listening,
+            team.client_of(there) as sending,
+            listening.get("/v1/events", headers=ada) as stream,
+        ):
+            his, hers = [await stored(sending, who) for who in (bob, ada)]
+            heard = b""
+            async with asyncio.timeout(TIMES_OUT):
+                while hers not in heard.partition(b"event: stored")[2]:
+                    heard += await stream.content.readany()
+    assert his not in heard
+
+
+async def stored(session: ClientSession, who: Mapping[str, str]) -> bytes:
+    """The id of a new upload."""
+    async with session.post(COLLECTION, data=WAV, headers=who) as answer:
+        assert answer.status == 201
+        return str((await answer.json())["id"]).encode()
+
+
 async def test_names_are_not_used_twice(folder: Path) -> None:
     await created(folder, "ada", "--scope", "read")
     for again in range(2):
@@ -147,6 +174,21 @@ def test_a_server_for_others_names_the_setting_and_the_way_out(
         complaint = capsys.readouterr().err
         assert complaint.startswith("access.without_keys: ")
         assert "python -m maie_aiohttp keys create" in complaint
+
+
+@as_root
+def test_nothing_is_made_in_the_folder_of_another_user(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv("MAIE_STORAGE__FOLDER", str(folder))
+    folder.mkdir()
+    os.chown(folder, 12345, 12345)
+    assert main(["keys", "create", "ada", "--scope", "read"]) == 1
+    said = capsys.readouterr()
+    assert "belongs to another user" in said.err
+    assert said.out == ""
+    assert list(folder.iterdir()) == []
 
 
 async def test_a_catalog_made_anew_keeps_the_keys(folder: Path, tmp_path: Path) -> None:

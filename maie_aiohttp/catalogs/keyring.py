@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Executable, RowMapping, select, update
+from sqlalchemy import Executable, RowMapping, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from maie_aiohttp.catalogs.database import Database, Transaction
@@ -19,6 +19,10 @@ class SqlKeyring:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def version(self) -> object:
+        (counts,) = await self._database.read(select(func.count(), func.count(api_keys.c.revoked_at)))
+        return tuple(counts.values())
 
     async def all(self) -> Sequence[Key]:
         oldest_first = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.name)

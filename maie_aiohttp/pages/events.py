@@ -48,8 +48,8 @@ async def follow(request: web.Request) -> web.StreamResponse:
 
 @needs(Scope.READ)
 async def follow_all(request: web.Request) -> web.StreamResponse:
-    """`GET /v1/events`: the newest uploads, then all that happens, for ever, or until the caller may
-    not come in any more. Parts of concatenations are left out."""
+    """`GET /v1/events`: the newest uploads, then all that happens, for ever, or until the caller may not come in any
+    more. Parts of concatenations are left out."""
     return await _stream(request, None, _newest)
 
 

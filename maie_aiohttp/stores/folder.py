@@ -60,6 +60,11 @@ class DataFolder:
             _own_folder(self.root)
             fsio.stat(self.root / "lock")
 
+    def check_owner(self) -> None:
+        """Raises `StorageFailed` if it belongs to another user: files made in it would not be the server's."""
+        with self._failing():
+            _own_folder(self.root)
+
     @contextmanager
     def _failing(self) -> Iterator[None]:
         try:

@@ -510,14 +510,31 @@ async def test_a_key_is_revoked_once(catalog: SqlCatalog) -> None:
     assert not await catalog.keyring.add(ADA)
 
 
+async def test_each_change_makes_another_version(catalog: SqlCatalog) -> None:
+    versions = [await catalog.keyring.version()]
+    for change in (
+        catalog.keyring.add(ADA),
+        catalog.keyring.add(replace(ADA, name="bob", digest="b" * 64)),
+        catalog.keyring.revoke("ada", NOON),
+        catalog.keyring.add(replace(ADA, name="eve", digest="e" * 64)),
+        catalog.keyring.revoke("eve", NOON),
+    ):
+        assert await change
+        versions.append(await catalog.keyring.version())
+    assert len(set(map(str, versions))) == len(versions)
+    assert not await catalog.keyring.revoke("eve", NOON)
+    assert await catalog.keyring.version() == versions[-1]
+
+
 async def test_the_keyring_says_when_it_does_not_work(catalog: SqlCatalog, path: Path) -> None:
     with locked(path):
         await impatient(catalog)
         with pytest.raises(Busy):
             await catalog.keyring.add(ADA)
     query(path, "DROP TABLE api_keys")
-    with pytest.raises(StorageFailed):
-        await catalog.keyring.all()
+    for look in (catalog.keyring.all, catalog.keyring.version):
+        with pytest.raises(StorageFailed):
+            await look()
 
 
 @pytest.mark.parametrize("source", Status)
