@@ -17,7 +17,9 @@ from tests.conftest import HardenedServer, configure
 async def public_service(folder: Path, make: Callable[[Settings], HardenedServer]) -> AsyncIterator[Service]:
     """The server that `make` makes, running."""
     port = unused_port()
-    server = make(configure(folder, server={"public_url": f"http://127.0.0.1:{port}"}))
+    server = make(
+        configure(folder, access={"without_keys": "anybody"}, server={"public_url": f"http://127.0.0.1:{port}"})
+    )
     server.port = port
     async with TestClient(server) as client:
         yield Service(client)

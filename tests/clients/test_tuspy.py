@@ -6,7 +6,10 @@ import json
 import sys
 from pathlib import Path
 
+from yarl import URL
+
 from tests.clients.service import FILENAME, METADATA, Service, run
+from tests.keys import bearer, key
 
 PIECE = 65_536
 
@@ -49,3 +52,12 @@ async def test_resumption_of_a_known_url(service: Service, recording: Path) -> N
     url = await upload(service, recording, chunk_size=PIECE, stop_at=PIECE)
     assert await upload(service, recording, url=url) == url
     await service.assert_stored(url)
+
+
+async def test_a_key_to_upload_is_enough_to_resume(service: Service, recording: Path) -> None:
+    headers = {"X-API-Key": await key(service.client, "phone", "upload")}
+    url = await upload(service, recording, chunk_size=PIECE, stop_at=PIECE, headers=headers)
+    assert await upload(service, recording, url=url, headers=headers) == url
+    reader = bearer(await key(service.client, "archive", "read", owner="phone"))
+    async with service.client.get(URL(url).path, headers=reader) as answer:
+        assert (await answer.json())["status"] == "stored"
