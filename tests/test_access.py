@@ -118,9 +118,9 @@ async def test_keys_of_one_owner_take_turns(client: Client) -> None:
 
 async def test_idempotency_keys_are_an_owners(client: Client, ada: Mapping[str, str], bob: Mapping[str, str]) -> None:
     same = {"Idempotency-Key": "one"}
-    hers, his = await post(client, ada, **same), await post(client, bob, **same)
+    hers, his = await post(client, ada, WAV, **same), await post(client, bob, WAV, **same)
     assert hers != his
-    assert await post(client, bearer(await key(client, "ada-2", "upload", owner="ada")), **same) == hers
+    assert await post(client, bearer(await key(client, "ada-2", "upload", owner="ada")), WAV, **same) == hers
     assert await listed(client, ada) == [hers]
 
 
