@@ -322,7 +322,7 @@ async def test_what_was_not_stored_is_not_remembered(client: Client, folder: Pat
     assert_stored_once(folder, first)
 
 
-async def test_fault_13_the_answer_never_came(client: Client, folder: Path) -> None:
+async def test_the_answer_never_came(client: Client, folder: Path) -> None:
     """The client went away with the last byte; the upload is stored all the same."""
     async with Wire.connect(client) as wire:
         wire.send(sized(WAV, *as_lines(RAW)))

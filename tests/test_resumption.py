@@ -905,7 +905,7 @@ async def test_an_end_that_cannot_be_taken_back_can_be_sent_again(
     id = await paused(resumption)
     with ExitStack() as short, monkeypatch.context() as patch:
 
-        async def refuse(_: Sequence[Upload]) -> None:
+        async def refuse(*_: object) -> None:
             short.enter_context(no_descriptors())
             raise StorageFull("There is no room.")
 

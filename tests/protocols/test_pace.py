@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterable
 from itertools import chain, repeat
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from maie_aiohttp.errors import Draining, TooSlow
 from maie_aiohttp.protocols.pace import LATE, SILENT, SLOW, Pace, Patience
+from maie_aiohttp.stores import fsio
 from tests import audio
 from tests.conftest import configure, serving
 from tests.layers import MIB
@@ -203,14 +203,14 @@ async def test_a_disk_that_hangs_does_not_make_a_client_slow(folder: Path, monke
         "rate_window": "1 s",
         "body_timeout": "2 s",
     }
-    hanging = iter((3.0,))
-    fdatasync = os.fdatasync
+    hanging = iter((0.0, 3.0))
+    write = fsio.write
 
-    def slow(descriptor: int) -> None:
+    def slow(descriptor: int, block: bytes) -> int:
         time.sleep(next(hanging, 0.0))
-        fdatasync(descriptor)
+        return write(descriptor, block)
 
-    monkeypatch.setattr(os, "fdatasync", slow)
+    monkeypatch.setattr(fsio, "write", slow)
     async with serving(configure(folder, limits=limits)) as client:
         assert (await Edge(client, folder).exchange(sized(b"".join(audio.long_wav(32 * MIB))))).status == 201
     assert next(hanging, None) is None
