@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Barrier
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,8 +17,9 @@ from aiohttp import ClientError, ClientSession
 from maie_aiohttp.appkeys import CATALOG
 from maie_aiohttp.idempotency import Key, use_of
 from maie_aiohttp.model import Status
-from tests import audio
+from tests import audio, crew
 from tests.conftest import Client, configure, files, serving
+from tests.crew import until
 from tests.layers import query, upload
 from tests.scenarios import process
 from tests.test_fsck import command_alone
@@ -272,6 +273,19 @@ async def test_fault_40_the_same_key_at_once(client: Client, folder: Path, sent:
     assert await post(client, sent) == first
 
 
+@every_request
+async def test_fault_40_the_same_key_at_once_in_two_processes(folder: Path, sent: Request) -> None:
+    async with crew.serving(folder) as server:
+        here, there = server.pids
+        async with server.client_of(here) as one, server.client_of(there) as other:
+            for key in ("a", "b", "c"):
+                gate = Gate(2)
+                answers = await asyncio.gather(*(post(to, sent, key, gate.whole(sent)) for to in (one, other)))
+                assert [await post(to, sent, key) for to in (one, other)] == answers
+                assert answers[0] == answers[1]
+    assert len(kept(folder)) == len(recorded(folder)) == 3 * len(answers[0].ids)
+
+
 async def test_fault_40_other_requests_with_the_same_key_at_once(client: Client, folder: Path) -> None:
     sent = (RAW, ONE, Raw(WAV[:-2]), RAW)
     for key in ("a", "b", "c", "d"):
@@ -304,12 +318,6 @@ async def test_fault_40_one_of_two_is_refused(client: Client, folder: Path) -> N
     good, bad = await asyncio.gather(*(post(client, one, KEY, gate.whole(one)) for one in (RAW, NO_AUDIO)))
     assert (good.outcome, bad.outcome) == (CREATED, NOT_AUDIO)
     assert_stored_once(folder, good)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what the server tells nobody."""
-    while not condition():  # noqa: ASYNC110 - nobody sets an event
-        await asyncio.sleep(0.01)
 
 
 async def test_what_was_not_stored_is_not_remembered(client: Client, folder: Path) -> None:
