@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from tests.faults.doors import BYTES, PARTIAL, UPLOADS, resume
+from tests.faults.doors import BYTES, PARTIAL, UPLOADS, resume, send_keyed
+from tests.faults.ledger import digest
 from tests.faults.place import Place
 from tests.layers import query
 
@@ -33,8 +34,9 @@ async def check(place: Place) -> None:
     """Complain to the ledger of all that does not hold."""
     for violation in disagreements(place.folder):
         place.ledger.complain(violation)
-    async for violation in _broken_promises(place):
-        place.ledger.complain(violation)
+    for promises in (_broken_promises, _repetitions):
+        async for violation in promises(place):
+            place.ledger.complain(violation)
 
 
 def disagreements(folder: Path) -> Iterator[str]:
@@ -72,6 +74,15 @@ async def _broken_promises(place: Place) -> AsyncIterator[str]:
     for id, offset in dict(ledger.told).items():
         if id not in ledger.leaving and not await _goes_on(place, id):
             yield f"{id} cannot go on at {offset}: {rows.get(id)}"
+
+
+async def _repetitions(place: Place) -> AsyncIterator[str]:
+    for key, number in place.ledger.keys.items():
+        if not await send_keyed(place, key):
+            yield f"{key} cannot be sent again"
+        times = sum(row.sha256 == digest(number) for row in _rows(place.folder).values())
+        if times != 1:
+            yield f"{key} is stored {times} times"
 
 
 async def _goes_on(place: Place, id: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 READING = frozenset({"fstat", "fstatvfs", "listdir", "lstat", "pread", "stat"})
 SYNCING = frozenset({"fdatasync", "fsync"})
 GROWING = frozenset({"link", "makedirs", "mkdir", "open", "replace", "write"})
-CHANGING = frozenset({"chmod", "fchmod", "flock", "ftruncate", "lseek", "unlink"})
+CHANGING = frozenset({"chmod", "fchmod", "flock", "ftruncate", "lseek", "posix_fadvise", "unlink"})
 CALLS = READING | SYNCING | GROWING | CHANGING | {"close"}
 """Of `fsio`."""
 

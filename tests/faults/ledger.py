@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from tests import audio
@@ -14,7 +14,7 @@ SIZE = 200 * KIB
 """Bytes of a recording, about: three blocks."""
 
 
-@cache
+@lru_cache(64)
 def content(number: int) -> bytes:
     """A recording that no other number has."""
     return b"".join(audio.long_wav(SIZE + 2 * number))
@@ -37,6 +37,8 @@ class Ledger:
         """The offset of each upload that comes in pieces, as it was told last."""
         self.recordings: dict[str, int] = {}
         """Which of the recordings such an upload is."""
+        self.keys: dict[str, int] = {}
+        """Which of the recordings was sent with an idempotency key."""
         self.leaving: set[str] = set()
         """Uploads whose end was asked for."""
         self.gone: set[str] = set()
@@ -61,6 +63,8 @@ class Ledger:
                 self.told.setdefault(id, 0)
             case "told", str(id), int(offset):
                 self.told[id] = offset
+            case "keyed", str(key), int(number):
+                self.keys[key] = number
             case "leaving", str(id):
                 self.leaving.add(id)
             case "gone", str(id):
@@ -76,6 +80,10 @@ class Ledger:
     def begun(self, id: str, number: int) -> None:
         """An upload that comes in pieces was created."""
         self._note("begun", id, number)
+
+    def keyed(self, key: str, number: int) -> None:
+        """A recording is sent with a key, and sent again until it is stored, once."""
+        self._note("keyed", key, number)
 
     def heard(self, id: str, offset: int) -> None:
         """An offset was told. It never goes back."""

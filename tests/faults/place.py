@@ -22,8 +22,8 @@ from tests.faults.ledger import Ledger
 from tests.layers import KIB
 
 BESIDE = {"_keep_agreeing", "_keep_house"}
-SYNC_EVERY = 100 * KIB
-"""Bytes between two flushes of an upload: so that they take place in small ones, too."""
+PASS_ON_EVERY = 100 * KIB
+"""Bytes after which an upload is flushed, or the disk begins with it: so that this happens in small ones, too."""
 OUTAGES = {500, 503, 507}
 """What a request may meet while disk or catalog fail."""
 
@@ -78,7 +78,7 @@ class Place:
 async def running(folder: Path, injector: Injector, ledger: Ledger) -> AsyncIterator[Place]:
     """A server that has just started. When it has stopped, nothing of it is left in this process."""
     before = open_files()
-    with patch.object(Inspector, "start", _not_yet), patch.object(disk, "PASS_ON_EVERY", SYNC_EVERY):
+    with patch.object(Inspector, "start", _not_yet), patch.object(disk, "PASS_ON_EVERY", PASS_ON_EVERY):
         async with serving(configure(folder)) as client:
             await _end_what_runs_beside()
             place = Place(folder, client, injector, ledger)
