@@ -21,21 +21,21 @@ from yarl import URL
 from benchmarks.clients import wrk
 from benchmarks.clients.recording import FILENAME, FORM_TYPE, MEDIA_TYPE, Recording, body
 from benchmarks.contenders import Door, Route
-from maie_aiohttp import allocator
-from maie_aiohttp.appkeys import DRAIN, LIMITS
 from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
-from maie_aiohttp.checks import Digest, Polyglot, Sniff
-from maie_aiohttp.drain import Drain
 from maie_aiohttp.formats import CORE
+from maie_aiohttp.inspection.checks import Digest, Polyglot, Sniff
 from maie_aiohttp.interfaces import Chunk, nothing
+from maie_aiohttp.limits import allocator
 from maie_aiohttp.model import Status, Stored, Upload
 from maie_aiohttp.protocols.entry import entered
 from maie_aiohttp.protocols.parts import boundary_of, label, walk
-from maie_aiohttp.server import Runner
 from maie_aiohttp.settings import Settings
 from maie_aiohttp.stores.folder import DataFolder
 from maie_aiohttp.stores.part import PartFile
 from maie_aiohttp.stores.shelf import Publication, Shelf, shard
+from maie_aiohttp.web.appkeys import DRAIN, LIMITS
+from maie_aiohttp.web.drain import Drain
+from maie_aiohttp.web.server import Runner
 
 BATCH = 8
 """Uploads that are published, and recorded, together: about as many as are where 32 connections send."""

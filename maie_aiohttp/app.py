@@ -14,35 +14,37 @@ import structlog
 from aiohttp import web
 from aiohttp.web_routedef import RouteDef
 
-from maie_aiohttp import cors, expiry, middlewares, pages, protocols
-from maie_aiohttp.access import Access
+from maie_aiohttp import pages, protocols
+from maie_aiohttp.access.admission import Access
 from maie_aiohttp.addresses import socket_address
-from maie_aiohttp.appkeys import ACCESS, CATALOG, DRAIN, INTAKE, LIMITS, RESUMPTION, SERVER, STORE
 from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
 from maie_aiohttp.catalogs.turn import Turn
-from maie_aiohttp.clamd import Clamd
-from maie_aiohttp.drain import Drain
+from maie_aiohttp.crew.leadership import leading
+from maie_aiohttp.crew.shared_hub import SharedHub
+from maie_aiohttp.crew.siblings import Siblings
+from maie_aiohttp.crew.succession import recover_beside
 from maie_aiohttp.formats import CORE, OPTIONAL
-from maie_aiohttp.hub import Hub
-from maie_aiohttp.inspector import Inspector
-from maie_aiohttp.intake import Intake, Rules
+from maie_aiohttp.inspection.clamd import Clamd
+from maie_aiohttp.inspection.inspector import Inspector
+from maie_aiohttp.inspection.scanner import ClamdScanner, NoScanner
+from maie_aiohttp.intake.delivery import Intake, Rules
+from maie_aiohttp.intake.locks import Locks
+from maie_aiohttp.intake.resumption import Resumption
 from maie_aiohttp.interfaces import Scanner
-from maie_aiohttp.leadership import leading
-from maie_aiohttp.locks import Locks
-from maie_aiohttp.problems import http_answer
-from maie_aiohttp.reconcile import audit, recover
-from maie_aiohttp.resumption import Resumption
-from maie_aiohttp.scanner import ClamdScanner, NoScanner
-from maie_aiohttp.scrub import Bookmark, Scrub
+from maie_aiohttp.limits.throttle import Throttle
+from maie_aiohttp.progress.hub import Hub
 from maie_aiohttp.settings import ConfigurationError, Scan, Settings
-from maie_aiohttp.shared_hub import SharedHub
-from maie_aiohttp.siblings import Siblings
 from maie_aiohttp.stores.blocks import BlockBudget
 from maie_aiohttp.stores.disk import DiskStore
 from maie_aiohttp.stores.folder import DataFolder
 from maie_aiohttp.stores.space import Reserve
-from maie_aiohttp.succession import recover_beside
-from maie_aiohttp.throttle import Throttle
+from maie_aiohttp.upkeep import expiry
+from maie_aiohttp.upkeep.reconcile import audit, recover
+from maie_aiohttp.upkeep.scrub import Bookmark, Scrub
+from maie_aiohttp.web import cors, middlewares
+from maie_aiohttp.web.appkeys import ACCESS, CATALOG, DRAIN, INTAKE, LIMITS, RESUMPTION, SERVER, STORE
+from maie_aiohttp.web.drain import Drain
+from maie_aiohttp.web.problems import http_answer
 
 log = structlog.get_logger()
 

@@ -13,13 +13,16 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from maie_aiohttp import allocator, app, journal, keys, serving, settings, shares
+from maie_aiohttp import app, journal, keys, settings
 from maie_aiohttp.catalogs.database import is_damage
+from maie_aiohttp.crew import shares
 from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.fsck.command import add_to as add_fsck
 from maie_aiohttp.fsck.command import main as fsck
-from maie_aiohttp.server import Runner
-from maie_aiohttp.serving import BACKLOG
+from maie_aiohttp.limits import allocator
+from maie_aiohttp.web import serving
+from maie_aiohttp.web.server import Runner
+from maie_aiohttp.web.serving import BACKLOG
 
 log = structlog.get_logger()
 

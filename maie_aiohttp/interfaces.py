@@ -10,7 +10,7 @@ from typing import Protocol
 from uuid import UUID
 
 from maie_aiohttp.credentials import Key
-from maie_aiohttp.ledger import Claim
+from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.model import KeyUse, Position, Status, Upload
 
 Chunk = bytes | bytearray

@@ -16,14 +16,15 @@ from functools import partial
 import structlog
 from aiohttp import web
 
-from maie_aiohttp import app, journal, shares
+from maie_aiohttp import app, journal
+from maie_aiohttp.crew import shares
+from maie_aiohttp.crew.siblings import Exchange, Siblings
+from maie_aiohttp.crew.supervisor import SIGNALS, Start, Supervisor
 from maie_aiohttp.errors import IntakeError
-from maie_aiohttp.server import Runner, check_parser
-from maie_aiohttp.serving import BACKLOG, collect_garbage_from_now_on, serve
 from maie_aiohttp.settings import Settings
-from maie_aiohttp.siblings import Exchange, Siblings
 from maie_aiohttp.stores.folder import DataFolder
-from maie_aiohttp.supervisor import SIGNALS, Start, Supervisor
+from maie_aiohttp.web.server import Runner, check_parser
+from maie_aiohttp.web.serving import BACKLOG, collect_garbage_from_now_on, serve
 
 ACCEPT = 1
 """Clients that a worker takes at a time, so that others who are free get some of a crowd."""

@@ -12,8 +12,8 @@ from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from maie_aiohttp.app import build
-from maie_aiohttp.server import Runner
 from maie_aiohttp.settings import Settings
+from maie_aiohttp.web.server import Runner
 from tests.audio import Sample
 from tests.catalogue import numbers_of
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from maie_aiohttp.appkeys import ACCESS, CATALOG
 from maie_aiohttp.credentials import Key, Scope, digest_of, new_secret
+from maie_aiohttp.web.appkeys import ACCESS, CATALOG
 from tests.conftest import Client
 
 EVERYTHING = "upload,read,delete"

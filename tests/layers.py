@@ -18,8 +18,8 @@ from sqlalchemy import text
 
 from maie_aiohttp.catalogs.database import Transaction
 from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.intake.locks import Locks
 from maie_aiohttp.interfaces import Chunk
-from maie_aiohttp.locks import Locks
 from maie_aiohttp.model import Status, Stored, Upload
 from maie_aiohttp.stores.blocks import BlockBudget
 from maie_aiohttp.stores.disk import DiskStore

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from maie_aiohttp.addresses import SocketAddress
-from maie_aiohttp.clamd import Clamd, NoAnswer
+from maie_aiohttp.inspection.clamd import Clamd, NoAnswer
 
 EICAR = b"*H+H$!ELIF-TSET-SURIVITNA-DRADNATS-RACIE$}7)CC7)^P(45XZP\\4[PA@%P!O5X"[::-1]
 """What every scanner takes for malware, and is none; backwards, so that none takes this file for it."""

@@ -16,11 +16,11 @@ import structlog
 from aiohttp import ClientSession, web
 from structlog.testing import capture_logs
 
-from maie_aiohttp import access
+from maie_aiohttp.access import admission as access
 from maie_aiohttp.addresses import is_loopback
-from maie_aiohttp.appkeys import ACCESS, CATALOG, INTAKE
 from maie_aiohttp.model import Upload
 from maie_aiohttp.settings import ConfigurationError
+from maie_aiohttp.web.appkeys import ACCESS, CATALOG, INTAKE
 from tests import audio
 from tests.conftest import Client, HardenedServer, configure, files, serving
 from tests.crew import until
@@ -163,7 +163,7 @@ async def test_others_do_not_interrupt_an_upload(
 async def test_owner_is_remembered_for_the_newest_uploads_only(
     client: Client, ada: Mapping[str, str], bob: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maie_aiohttp.owners.REMEMBERED", 1)
+    monkeypatch.setattr("maie_aiohttp.access.owners.REMEMBERED", 1)
     paths = [await begun(client, ada), await begun(client, bob)]
     for path in (*paths, *paths):
         assert await status(client, path, {**ada, **TUS}, "HEAD") == (200 if path == paths[0] else 404)
@@ -376,7 +376,7 @@ async def test_what_comes_back_to_a_stream_is_told_nothing_of_others(
 async def test_counts_are_of_what_is_within_reach(
     client: Client, ada: Mapping[str, str], bob: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maie_aiohttp.hub.SAMPLE", 0.01)
+    monkeypatch.setattr("maie_aiohttp.progress.hub.SAMPLE", 0.01)
     his = await begun(client, bob)
     lines = [f"{name}: {value}" for name, value in {**bob, **BYTES, "Upload-Offset": "0"}.items()]
     head = request(*lines, f"Content-Length: {len(LONG)}", body=LONG[:HALF], line=f"PATCH {his} HTTP/1.1")

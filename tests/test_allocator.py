@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 from pathlib import Path
-from maie_aiohttp import allocator
+from maie_aiohttp.limits import allocator
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maie_aiohttp.checks import Check, Digest, Examination, Findings, Polyglot, SizeLimit, Sniff
 from maie_aiohttp.errors import DigestMismatch, Empty, NotAudio, Rejected, TooLarge
 from maie_aiohttp.formats import BY_NAME, CORE
+from maie_aiohttp.inspection.checks import Check, Digest, Examination, Findings, Polyglot, SizeLimit, Sniff
 from maie_aiohttp.interfaces import HEAD
 from tests import audio
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from maie_aiohttp import scanner as scanner_module
 from maie_aiohttp.addresses import SocketAddress
-from maie_aiohttp.clamd import Clamd
 from maie_aiohttp.errors import Busy, Draining, Infected, StorageFailed, TooLarge
-from maie_aiohttp.scanner import ClamdScanner
+from maie_aiohttp.inspection import scanner as scanner_module
+from maie_aiohttp.inspection.clamd import Clamd
+from maie_aiohttp.inspection.scanner import ClamdScanner
 from tests import audio, scanners
 from tests.scanners import EICAR, MAX_FILE_SIZE, STREAM_MAX_LENGTH, Fake, Gate, fake_clamd, real_clamd
 

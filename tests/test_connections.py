@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from maie_aiohttp.appkeys import INTAKE, STORE
-from maie_aiohttp.capacity import MOST, connections_by_descriptors
-from maie_aiohttp.server import RECEIVE_SIZE
+from maie_aiohttp.limits.capacity import MOST, connections_by_descriptors
+from maie_aiohttp.web.appkeys import INTAKE, STORE
+from maie_aiohttp.web.server import RECEIVE_SIZE
 from tests import audio
 from tests.conftest import configure, files, serving
 from tests.layers import KIB, MIB, limited, no_descriptors

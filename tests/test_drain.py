@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from maie_aiohttp.drain import Drain
 from maie_aiohttp.errors import Draining, IntakeError
+from maie_aiohttp.web.drain import Drain
 
 
 class Reading:

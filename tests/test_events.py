@@ -9,12 +9,12 @@ from uuid import UUID
 
 import pytest
 
-from maie_aiohttp import hub as module
-from maie_aiohttp.checks import Progress
 from maie_aiohttp.errors import Busy, Draining, NotAudio, Truncated
-from maie_aiohttp.events import KEPT, Change, Listener
-from maie_aiohttp.hub import Hub
+from maie_aiohttp.inspection.checks import Progress
 from maie_aiohttp.model import Status, Terms, Upload
+from maie_aiohttp.progress import hub as module
+from maie_aiohttp.progress.events import KEPT, Change, Listener
+from maie_aiohttp.progress.hub import Hub
 from tests.layers import upload
 
 NOW = 0.0

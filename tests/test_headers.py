@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maie_aiohttp.errors import Malformed
-from maie_aiohttp.headers import (
+from maie_aiohttp.web.headers import (
     LONGEST_KEY,
     attachment,
     declared_digests,

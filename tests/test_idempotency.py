@@ -14,9 +14,9 @@ from uuid import UUID
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from maie_aiohttp.appkeys import CATALOG
-from maie_aiohttp.idempotency import Key, use_of
+from maie_aiohttp.intake.idempotency import Key, use_of
 from maie_aiohttp.model import Status
+from maie_aiohttp.web.appkeys import CATALOG
 from tests import audio, crew
 from tests.conftest import Client, configure, files, serving
 from tests.crew import until

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from maie_aiohttp import decoder, inspector
 from maie_aiohttp.errors import Busy, Draining, NotAudio
 from maie_aiohttp.formats import FORMATS
-from maie_aiohttp.inspector import Inspector
+from maie_aiohttp.inspection import decoder, inspector
+from maie_aiohttp.inspection.inspector import Inspector
 from tests import audio
 from tests.conftest import configure, files, serving
 from tests.layers import no_descriptors
@@ -539,5 +539,5 @@ def test_a_child_that_hangs_ends_without_its_parent(fifo: Path) -> None:
 
 
 def test_the_server_never_loads_ffmpeg() -> None:
-    program = "import sys, maie_aiohttp.inspector; sys.exit('av' in sys.modules)"
+    program = "import sys, maie_aiohttp.inspection.inspector; sys.exit('av' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

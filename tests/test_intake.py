@@ -30,11 +30,11 @@ from maie_aiohttp.errors import (
     Truncated,
 )
 from maie_aiohttp.formats import CORE
-from maie_aiohttp.inspector import Inspector
-from maie_aiohttp.intake import Intake, Rules
+from maie_aiohttp.inspection.inspector import Inspector
+from maie_aiohttp.intake.delivery import Intake, Rules
 from maie_aiohttp.model import Declared, KeyUse, Status, Upload
-from maie_aiohttp.reconcile import recover
 from maie_aiohttp.stores.disk import DiskStore
+from maie_aiohttp.upkeep.reconcile import recover
 from tests import audio
 from tests.conftest import files
 from tests.layers import (

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from maie_aiohttp import leadership
-from maie_aiohttp.leadership import HOUSEKEEPING, leading
-from maie_aiohttp.locks import Locks
+from maie_aiohttp.crew import leadership
+from maie_aiohttp.crew.leadership import HOUSEKEEPING, leading
+from maie_aiohttp.intake.locks import Locks
 from tests.test_locks import line, other
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from maie_aiohttp.errors import StorageFull
-from maie_aiohttp.ledger import Claim, Ledger
+from maie_aiohttp.limits.ledger import Claim, Ledger
 
 SIZES = st.integers(0, 1000)
 WHICH = st.integers(0, 10**6)

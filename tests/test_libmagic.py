@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from maie_aiohttp import libmagic
 from maie_aiohttp.formats import NO_OPINION
+from maie_aiohttp.inspection import libmagic
 from tests.structure import headers
 
 # A process whose loader finds no libmagic of the system, whatever there is.
@@ -26,7 +26,7 @@ def load_other(self, name, *args, **kwargs):
 
 ctypes.util.find_library, ctypes.CDLL.__init__ = find_other, load_other
 before = dict(os.environ)
-from maie_aiohttp import libmagic
+from maie_aiohttp.inspection import libmagic
 from maie_aiohttp.formats import NO_OPINION
 """
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from yarl import URL
 
-from maie_aiohttp import forwarded
+from maie_aiohttp.web import forwarded
 from tests import audio
 from tests.conftest import Client, configure, serving
 from tests.wire import COLLECTION

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from maie_aiohttp.errors import IntakeError, Locked, Superseded
-from maie_aiohttp.locks import PLACES, Locks
+from maie_aiohttp.intake.locks import PLACES, Locks
 
 UPLOAD, ANOTHER = uuid4(), uuid4()
 AMPLE = 60.0

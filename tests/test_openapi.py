@@ -22,11 +22,11 @@ import pytest
 import schemathesis
 from hypothesis import strategies as st
 
-from maie_aiohttp import cors
 from maie_aiohttp.model import Status, Upload
-from maie_aiohttp.problems import HTTP_KINDS, KINDS, Kind
 from maie_aiohttp.protocols import resumable, tus
-from maie_aiohttp.records import as_json
+from maie_aiohttp.web import cors
+from maie_aiohttp.web.problems import HTTP_KINDS, KINDS, Kind
+from maie_aiohttp.web.records import as_json
 from tests import audio
 from tests.conftest import Client, configure, send, serving
 

@@ -19,7 +19,8 @@ from aiohttp.test_utils import TestClient, make_mocked_request
 from structlog.testing import capture_logs
 from yarl import URL
 
-from maie_aiohttp import errors, problems
+from maie_aiohttp import errors
+from maie_aiohttp.web import problems
 from tests import audio
 from tests.conftest import Client, HardenedServer, configure
 from tests.wire import COLLECTION, DEADLINE, WAV, Answer, Edge, Wire, file, form, request, sized, text

@@ -15,20 +15,21 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from maie_aiohttp import reconcile, succession
 from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.crew import succession
+from maie_aiohttp.crew.succession import recover_beside
 from maie_aiohttp.errors import Busy, StorageFailed, Truncated
 from maie_aiohttp.formats import CORE
-from maie_aiohttp.inspector import Inspector
-from maie_aiohttp.intake import Intake, Rules
-from maie_aiohttp.locks import Locks
+from maie_aiohttp.inspection.inspector import Inspector
+from maie_aiohttp.intake.delivery import Intake, Rules
+from maie_aiohttp.intake.locks import Locks
+from maie_aiohttp.intake.pieces import Piece
+from maie_aiohttp.intake.resumption import Resumption
 from maie_aiohttp.model import Declared, Status, Terms, Upload
-from maie_aiohttp.pieces import Piece
-from maie_aiohttp.reconcile import audit, confirm_damage, recover
-from maie_aiohttp.resumption import Resumption
 from maie_aiohttp.stores import disk as disk_module
 from maie_aiohttp.stores.disk import DiskStore
-from maie_aiohttp.succession import recover_beside
+from maie_aiohttp.upkeep import reconcile
+from maie_aiohttp.upkeep.reconcile import audit, confirm_damage, recover
 from tests import audio
 from tests.conftest import files
 from tests.layers import (

@@ -18,8 +18,6 @@ from uuid import UUID, uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from maie_aiohttp import examinations as examinations_module
-from maie_aiohttp import expiry as expiry_module
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.errors import (
     Busy,
@@ -43,16 +41,18 @@ from maie_aiohttp.errors import (
     TooSlow,
     Truncated,
 )
-from maie_aiohttp.expiry import sweep
 from maie_aiohttp.formats import CORE
-from maie_aiohttp.inspector import Inspector
-from maie_aiohttp.intake import Intake, Rules
+from maie_aiohttp.inspection.inspector import Inspector
+from maie_aiohttp.intake import examinations as examinations_module
+from maie_aiohttp.intake.delivery import Intake, Rules
+from maie_aiohttp.intake.pieces import Piece
+from maie_aiohttp.intake.resumption import Resumption
 from maie_aiohttp.model import Declared, Status, Upload
-from maie_aiohttp.pieces import Piece
-from maie_aiohttp.reconcile import recover
-from maie_aiohttp.resumption import Resumption
 from maie_aiohttp.stores import disk as disk_module
 from maie_aiohttp.stores import fsio
+from maie_aiohttp.upkeep import expiry as expiry_module
+from maie_aiohttp.upkeep.expiry import sweep
+from maie_aiohttp.upkeep.reconcile import recover
 from tests import audio
 from tests.conftest import files
 from tests.layers import (

@@ -13,9 +13,9 @@ from uuid import UUID
 import pytest
 from aiohttp import ClientSession, FormData
 
-from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE
-from maie_aiohttp.expiry import sweep
 from maie_aiohttp.model import Status
+from maie_aiohttp.upkeep.expiry import sweep
+from maie_aiohttp.web.appkeys import CATALOG, DRAIN, INTAKE
 from tests import audio, scanners
 from tests.conftest import Client, configure, files, serving
 from tests.layers import query

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from maie_aiohttp import reconcile
 from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.limits.throttle import Throttle
 from maie_aiohttp.model import Position, Status, Upload
-from maie_aiohttp.scrub import Bookmark, Progress, Scrub
 from maie_aiohttp.stores.disk import DiskStore
-from maie_aiohttp.throttle import Throttle
+from maie_aiohttp.upkeep import reconcile
+from maie_aiohttp.upkeep.scrub import Bookmark, Progress, Scrub
 from tests import audio
 from tests.conftest import Client, configure, send, serving
 from tests.layers import NOON, disk_store, flip, sql_catalog

@@ -9,10 +9,10 @@ from typing import NoReturn
 
 import pytest
 
-from maie_aiohttp.events import KEPT
+from maie_aiohttp.crew.shared_hub import SharedHub
+from maie_aiohttp.crew.siblings import Exchange, Siblings
 from maie_aiohttp.model import Status
-from maie_aiohttp.shared_hub import SharedHub
-from maie_aiohttp.siblings import Exchange, Siblings
+from maie_aiohttp.progress.events import KEPT
 from tests.layers import upload
 from tests.test_events import LONG, receiving
 

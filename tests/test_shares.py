@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from maie_aiohttp import shares
-from maie_aiohttp.server import Runner, Server
+from maie_aiohttp.crew import shares
+from maie_aiohttp.limits.unread import BUDGET
 from maie_aiohttp.settings import ConfigurationError, Settings
-from maie_aiohttp.unread import BUDGET
+from maie_aiohttp.web.server import Runner, Server
 from tests.conftest import HardenedServer, configure
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from maie_aiohttp.appkeys import INTAKE
+from maie_aiohttp.web.appkeys import INTAKE
 from tests import audio
 from tests.conftest import Client, configure, files, serving
 

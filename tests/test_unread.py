@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maie_aiohttp.unread import LARGEST, MIDDLE, SMALLEST, Unread
+from maie_aiohttp.limits.unread import LARGEST, MIDDLE, SMALLEST, Unread
 
 BUDGET = 4 * LARGEST
 

@@ -18,20 +18,20 @@ from pathlib import PurePosixPath
 from uuid import UUID
 
 from maie_aiohttp.catalogs.raw import RawCatalog, Row
-from maie_aiohttp.checks import Sniff
 from maie_aiohttp.errors import Damaged, Locked, NotAudio, StorageFailed
 from maie_aiohttp.formats import BY_NAME
 from maie_aiohttp.fsck.contradictions import contradictions, is_own
 from maie_aiohttp.fsck.findings import Finding, Kind, Report
 from maie_aiohttp.fsck.mending import Mender
+from maie_aiohttp.inspection.checks import Sniff
+from maie_aiohttp.intake.locks import Locks
 from maie_aiohttp.interfaces import HEAD, Store
-from maie_aiohttp.locks import Locks
+from maie_aiohttp.limits.throttle import Throttle
 from maie_aiohttp.model import Status, Stored, Upload
-from maie_aiohttp.reconcile import HANDFUL, differs_in_content, is_damaged
 from maie_aiohttp.stores.folder import PUBLISHED_MODE, SHARDS
 from maie_aiohttp.stores.shelf import shard
 from maie_aiohttp.stores.survey import Thing, look, survey, wrong_folders
-from maie_aiohttp.throttle import Throttle
+from maie_aiohttp.upkeep.reconcile import HANDFUL, differs_in_content, is_damaged
 
 
 class Examiner:

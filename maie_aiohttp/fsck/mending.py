@@ -8,9 +8,9 @@ from uuid import UUID
 from maie_aiohttp.catalogs.raw import RawCatalog
 from maie_aiohttp.interfaces import Catalog, Store
 from maie_aiohttp.model import Status
-from maie_aiohttp.reconcile import clear_up
 from maie_aiohttp.stores import fsio
 from maie_aiohttp.stores.folder import PUBLISHED_MODE, open_for_reading
+from maie_aiohttp.upkeep.reconcile import clear_up
 
 
 class Mender:

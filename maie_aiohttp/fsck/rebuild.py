@@ -15,16 +15,16 @@ from pathlib import Path, PurePosixPath
 from maie_aiohttp.catalogs.raw import RawCatalog
 from maie_aiohttp.catalogs.salvage import BESIDE, salvage
 from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
-from maie_aiohttp.checks import Sniff
 from maie_aiohttp.errors import Damaged, Empty, NotAudio, StorageFailed
 from maie_aiohttp.formats import BY_NAME
+from maie_aiohttp.inspection.checks import Sniff
 from maie_aiohttp.interfaces import HEAD, Store
+from maie_aiohttp.limits.throttle import Throttle
 from maie_aiohttp.model import Status, Stored, Upload
-from maie_aiohttp.reconcile import sha256
 from maie_aiohttp.stores import fsio
 from maie_aiohttp.stores.folder import SHARDS
 from maie_aiohttp.stores.survey import Thing, survey
-from maie_aiohttp.throttle import Throttle
+from maie_aiohttp.upkeep.reconcile import sha256
 
 
 async def rebuild(catalog: Path, store: Store, root: int, throttle: Throttle) -> str:

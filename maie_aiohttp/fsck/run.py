@@ -14,11 +14,11 @@ from maie_aiohttp.fsck.examiner import Examiner
 from maie_aiohttp.fsck.findings import Finding, Kind, Report
 from maie_aiohttp.fsck.mending import Mender
 from maie_aiohttp.fsck.rebuild import rebuild
-from maie_aiohttp.locks import Locks
+from maie_aiohttp.intake.locks import Locks
+from maie_aiohttp.limits.throttle import Throttle
 from maie_aiohttp.settings import Settings
 from maie_aiohttp.stores.disk import DiskStore
 from maie_aiohttp.stores.folder import DataFolder
-from maie_aiohttp.throttle import Throttle
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import hdrs, web
 
 from maie_aiohttp.pages import content, events, health, openapi, uploads
-from maie_aiohttp.records import COLLECTION
+from maie_aiohttp.web.records import COLLECTION
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

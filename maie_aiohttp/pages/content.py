@@ -8,16 +8,16 @@ from functools import partial
 import structlog
 from aiohttp import ETag, web
 
-from maie_aiohttp.appkeys import CATALOG, INTAKE, STORE
 from maie_aiohttp.credentials import Scope
 from maie_aiohttp.errors import Damaged, NotFound, StorageFailed
-from maie_aiohttp.headers import attachment, repr_digest
-from maie_aiohttp.locations import identifier
+from maie_aiohttp.intake.pieces import check_open
 from maie_aiohttp.model import Status, Stored, Upload
-from maie_aiohttp.permission import needs, own
-from maie_aiohttp.pieces import check_open
-from maie_aiohttp.problems import http_answer
-from maie_aiohttp.reconcile import confirm_damage, is_unreadable
+from maie_aiohttp.upkeep.reconcile import confirm_damage, is_unreadable
+from maie_aiohttp.web.appkeys import CATALOG, INTAKE, STORE
+from maie_aiohttp.web.headers import attachment, repr_digest
+from maie_aiohttp.web.locations import identifier
+from maie_aiohttp.web.permission import needs, own
+from maie_aiohttp.web.problems import http_answer
 
 log = structlog.get_logger()
 

@@ -15,14 +15,14 @@ from uuid import UUID
 
 from aiohttp import web
 
-from maie_aiohttp.appkeys import ACCESS, CATALOG, DRAIN, INTAKE
 from maie_aiohttp.credentials import Scope
 from maie_aiohttp.errors import NotFound
-from maie_aiohttp.events import KEPT, NOTHING, Change, Count, Counts, Listener
-from maie_aiohttp.locations import identifier, root
 from maie_aiohttp.model import Upload
-from maie_aiohttp.permission import caller, needs, own
-from maie_aiohttp.records import as_json
+from maie_aiohttp.progress.events import KEPT, NOTHING, Change, Count, Counts, Listener
+from maie_aiohttp.web.appkeys import ACCESS, CATALOG, DRAIN, INTAKE
+from maie_aiohttp.web.locations import identifier, root
+from maie_aiohttp.web.permission import caller, needs, own
+from maie_aiohttp.web.records import as_json
 
 Find = Callable[[web.Request], Awaitable[Sequence[Upload]]]
 """Finds the uploads that a stream begins with."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE, STORE
 from maie_aiohttp.errors import IntakeError
-from maie_aiohttp.problems import KINDS, Kind, problem
+from maie_aiohttp.web.appkeys import CATALOG, DRAIN, INTAKE, STORE
+from maie_aiohttp.web.problems import KINDS, Kind, problem
 
 
 async def health(_request: web.Request) -> web.Response:

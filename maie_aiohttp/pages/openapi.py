@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from maie_aiohttp.locations import root
+from maie_aiohttp.web.locations import root
 
 
 async def openapi(request: web.Request) -> web.Response:

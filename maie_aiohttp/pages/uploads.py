@@ -10,14 +10,14 @@ from uuid import UUID
 
 from aiohttp import web
 
-from maie_aiohttp.appkeys import CATALOG, INTAKE, LIMITS
 from maie_aiohttp.credentials import Scope
 from maie_aiohttp.errors import Malformed
-from maie_aiohttp.headers import offset_fields
-from maie_aiohttp.locations import identifier, root
 from maie_aiohttp.model import Position, Status, Upload
-from maie_aiohttp.permission import caller, needs, own
-from maie_aiohttp.records import as_json
+from maie_aiohttp.web.appkeys import CATALOG, INTAKE, LIMITS
+from maie_aiohttp.web.headers import offset_fields
+from maie_aiohttp.web.locations import identifier, root
+from maie_aiohttp.web.permission import caller, needs, own
+from maie_aiohttp.web.records import as_json
 
 PAGE = 50
 LARGEST_PAGE = 200

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from maie_aiohttp.protocols import dispatch
 from maie_aiohttp.protocols.entry import expect
-from maie_aiohttp.records import COLLECTION
+from maie_aiohttp.web.records import COLLECTION
 
 _UPLOAD = f"{COLLECTION}/{{id}}"
 

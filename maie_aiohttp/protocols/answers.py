@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from maie_aiohttp.headers import repr_digest
-from maie_aiohttp.locations import location, root
 from maie_aiohttp.model import Upload
-from maie_aiohttp.problems import HTTP_KINDS, problem
-from maie_aiohttp.records import as_json
+from maie_aiohttp.web.headers import repr_digest
+from maie_aiohttp.web.locations import location, root
+from maie_aiohttp.web.problems import HTTP_KINDS, problem
+from maie_aiohttp.web.records import as_json
 
 
 def created(request: web.Request, upload: Upload) -> web.Response:

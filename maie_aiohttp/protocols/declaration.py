@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from multidict import CIMultiDictProxy
 
-from maie_aiohttp.headers import DIGEST_FIELDS, declared_digests, idempotency_key
-from maie_aiohttp.idempotency import Key
+from maie_aiohttp.intake.idempotency import Key
 from maie_aiohttp.model import Declared
+from maie_aiohttp.web.headers import DIGEST_FIELDS, declared_digests, idempotency_key
 
 
 def declared(headers: CIMultiDictProxy[str], filename: str | None, *, at_most: int | None) -> Declared:

@@ -9,15 +9,15 @@ from types import MappingProxyType
 from aiohttp import web
 
 from maie_aiohttp.credentials import Scope
-from maie_aiohttp.locations import location, root
 from maie_aiohttp.model import Upload
-from maie_aiohttp.permission import needs
-from maie_aiohttp.problems import http_answer
 from maie_aiohttp.protocols import multipart, raw, resumable, tus
 from maie_aiohttp.protocols.answers import created, digest
 from maie_aiohttp.protocols.entry import entered
 from maie_aiohttp.protocols.resumable_fields import parse
-from maie_aiohttp.records import as_json
+from maie_aiohttp.web.locations import location, root
+from maie_aiohttp.web.permission import needs
+from maie_aiohttp.web.problems import http_answer
+from maie_aiohttp.web.records import as_json
 
 COLLECTION_METHODS = "GET, HEAD, OPTIONS, POST"
 UPLOAD_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST"

@@ -11,7 +11,7 @@ from aiohttp.multipart import BadContentDispositionHeader, BadContentDisposition
 from multidict import MultiMapping
 
 from maie_aiohttp.errors import Malformed
-from maie_aiohttp.headers import display_name
+from maie_aiohttp.web.headers import display_name
 
 for _category in (BadContentDispositionHeader, BadContentDispositionParam):
     warnings.simplefilter("ignore", _category)  # whoever sent the field is told

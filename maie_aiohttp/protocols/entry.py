@@ -7,12 +7,12 @@ from contextlib import closing, contextmanager
 
 from aiohttp import HttpVersion11, hdrs, web
 
-from maie_aiohttp.appkeys import DRAIN, LIMITS
 from maie_aiohttp.errors import Busy, Malformed, NotAudio
-from maie_aiohttp.headers import is_plain
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.pace import Pace
 from maie_aiohttp.settings import Limits
+from maie_aiohttp.web.appkeys import DRAIN, LIMITS
+from maie_aiohttp.web.headers import is_plain
 
 
 @contextmanager

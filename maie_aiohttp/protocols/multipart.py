@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import web
 
-from maie_aiohttp.appkeys import INTAKE, LIMITS
 from maie_aiohttp.errors import Empty, Malformed, TooLarge
 from maie_aiohttp.model import Declared, Metadata, Upload
-from maie_aiohttp.permission import caller
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.declaration import key_of
 from maie_aiohttp.protocols.parts import HEADER_SIZE, Part, boundary_of, label, walk
 from maie_aiohttp.settings import Limits
+from maie_aiohttp.web.appkeys import INTAKE, LIMITS
+from maie_aiohttp.web.permission import caller
 
 FIELD_NAME_SIZE = 255
 """Characters."""

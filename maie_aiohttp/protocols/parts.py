@@ -14,11 +14,11 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 
 from maie_aiohttp.errors import Malformed, NotAudio
-from maie_aiohttp.headers import is_plain
 from maie_aiohttp.model import Declared
 from maie_aiohttp.protocols import disposition
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.declaration import declared
+from maie_aiohttp.web.headers import is_plain
 
 HEADER_SIZE = 8 * 1024
 """Bytes before the content of a part: the preamble, or the boundary and the header."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from maie_aiohttp.appkeys import INTAKE, LIMITS
 from maie_aiohttp.model import Upload
-from maie_aiohttp.permission import caller
 from maie_aiohttp.protocols import disposition
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.declaration import declared, key_of
+from maie_aiohttp.web.appkeys import INTAKE, LIMITS
+from maie_aiohttp.web.permission import caller
 
 
 async def receive(request: web.Request, body: Body) -> Upload:

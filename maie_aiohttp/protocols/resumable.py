@@ -9,7 +9,6 @@ from functools import wraps
 
 from aiohttp import web
 
-from maie_aiohttp.appkeys import INTAKE, LIMITS, RESUMPTION
 from maie_aiohttp.errors import (
     ChecksumMismatch,
     DigestMismatch,
@@ -20,17 +19,18 @@ from maie_aiohttp.errors import (
     NotAudio,
     TooLarge,
 )
-from maie_aiohttp.headers import declared_digests, offset_fields, upload_limit
-from maie_aiohttp.locations import location, root
+from maie_aiohttp.intake.pieces import Piece
 from maie_aiohttp.model import Declared, Upload
-from maie_aiohttp.permission import caller, own_id
-from maie_aiohttp.pieces import Piece
-from maie_aiohttp.problems import answer
 from maie_aiohttp.protocols import disposition
 from maie_aiohttp.protocols.answers import created, other_type
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.resumable_fields import EXPLICIT, PROGRESSIVE, TYPED, Fields, completeness, parse
-from maie_aiohttp.records import as_json
+from maie_aiohttp.web.appkeys import INTAKE, LIMITS, RESUMPTION
+from maie_aiohttp.web.headers import declared_digests, offset_fields, upload_limit
+from maie_aiohttp.web.locations import location, root
+from maie_aiohttp.web.permission import caller, own_id
+from maie_aiohttp.web.problems import answer
+from maie_aiohttp.web.records import as_json
 
 Handler = Callable[[web.Request, Body], Awaitable[web.Response]]
 

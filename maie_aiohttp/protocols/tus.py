@@ -12,16 +12,16 @@ from uuid import UUID
 
 from aiohttp import web
 
-from maie_aiohttp.appkeys import CATALOG, INTAKE, LIMITS, RESUMPTION
 from maie_aiohttp.errors import ChecksumMismatch, Complete, InconsistentLength, Malformed, OffsetMismatch
-from maie_aiohttp.headers import declared_digests, display_name
+from maie_aiohttp.intake.pieces import Piece
 from maie_aiohttp.model import Declared, Metadata, Upload
-from maie_aiohttp.permission import caller, own_id
-from maie_aiohttp.pieces import Piece
-from maie_aiohttp.problems import http_answer
 from maie_aiohttp.protocols import tus_fields as fields
 from maie_aiohttp.protocols.answers import created, digest, other_type
 from maie_aiohttp.protocols.body import Body
+from maie_aiohttp.web.appkeys import CATALOG, INTAKE, LIMITS, RESUMPTION
+from maie_aiohttp.web.headers import declared_digests, display_name
+from maie_aiohttp.web.permission import caller, own_id
+from maie_aiohttp.web.problems import http_answer
 
 CONTENT_TYPE = "application/offset+octet-stream"
 

@@ -12,8 +12,8 @@ from uuid import UUID
 from multidict import CIMultiDictProxy
 
 from maie_aiohttp.errors import Malformed
-from maie_aiohttp.headers import TUS_VERSION
-from maie_aiohttp.records import COLLECTION
+from maie_aiohttp.web.headers import TUS_VERSION
+from maie_aiohttp.web.records import COLLECTION
 
 VERSION = TUS_VERSION
 

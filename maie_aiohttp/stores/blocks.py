@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 
-from maie_aiohttp import allocator
 from maie_aiohttp.interfaces import HEAD, Chunk
+from maie_aiohttp.limits import allocator
 from maie_aiohttp.stores.writer import DEPTH, Writer
 
 SMALL = 256 * 1024

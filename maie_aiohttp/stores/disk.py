@@ -14,7 +14,7 @@ from uuid import UUID
 from maie_aiohttp.concurrency import Batch, Outcomes, in_thread
 from maie_aiohttp.errors import StorageFailed, StorageFull
 from maie_aiohttp.interfaces import UNKNOWN, Advance, Ahead, Chunk, Conclude, Observe, nothing, unheard
-from maie_aiohttp.ledger import Claim
+from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.stores.blocks import BlockBudget, Gatherer
 from maie_aiohttp.stores.failures import translated
 from maie_aiohttp.stores.folder import DataFolder

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TypeVar
 
 from maie_aiohttp.errors import StorageFull
-from maie_aiohttp.ledger import Claim, Ledger
+from maie_aiohttp.limits.ledger import Claim, Ledger
 from maie_aiohttp.stores import fsio
 
 Answer = TypeVar("Answer")

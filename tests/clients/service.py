@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 from yarl import URL
 
-from maie_aiohttp.records import COLLECTION
+from maie_aiohttp.web.records import COLLECTION
 from tests.audio import long_wav
 from tests.conftest import Client
 

@@ -17,9 +17,9 @@ from aiohttp.typedefs import Handler
 from maie_aiohttp import formats, protocols
 from maie_aiohttp.formats import Format, Verdict
 from maie_aiohttp.pages import content, uploads
-from maie_aiohttp.records import COLLECTION
 from maie_aiohttp.settings import Settings
 from maie_aiohttp.structure.evidence import Evidence
+from maie_aiohttp.web.records import COLLECTION
 from tests.clients.public import public_service
 from tests.clients.service import Service, run, unavailable
 from tests.conftest import HardenedServer

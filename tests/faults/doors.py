@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from aiohttp import FormData
 
-from maie_aiohttp import expiry
 from maie_aiohttp.errors import IntakeError
+from maie_aiohttp.upkeep import expiry
 from tests.faults.ledger import content, digest
 from tests.faults.place import Answer, Place
 from tests.layers import query

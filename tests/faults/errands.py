@@ -12,8 +12,8 @@ from maie_aiohttp import app
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.fsck.findings import Report
 from maie_aiohttp.fsck.run import repair
-from maie_aiohttp.reconcile import recover
 from maie_aiohttp.stores.folder import DataFolder
+from maie_aiohttp.upkeep.reconcile import recover
 from tests.conftest import configure
 from tests.faults.doors import BYTES, TUS, UPLOADS, Raw, fresh
 from tests.faults.ledger import content

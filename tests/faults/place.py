@@ -12,10 +12,10 @@ from unittest.mock import patch
 
 from aiohttp import ClientConnectionError, ClientPayloadError, ServerDisconnectedError
 
-from maie_aiohttp.appkeys import INTAKE
-from maie_aiohttp.inspector import Inspector
-from maie_aiohttp.intake import Intake
+from maie_aiohttp.inspection.inspector import Inspector
+from maie_aiohttp.intake.delivery import Intake
 from maie_aiohttp.stores import disk
+from maie_aiohttp.web.appkeys import INTAKE
 from tests.conftest import Client, configure, serving
 from tests.faults.injector import Injector, open_files
 from tests.faults.ledger import Ledger

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientResponse
 
-from maie_aiohttp.appkeys import CATALOG
 from maie_aiohttp.catalogs import schema
 from maie_aiohttp.stores import fsio
 from maie_aiohttp.stores.folder import SHARDS
+from maie_aiohttp.web.appkeys import CATALOG
 from tests import audio
 from tests.catalogs.test_upgrade import FIRST
 from tests.conftest import Client, configure, files, send, serving

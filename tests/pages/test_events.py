@@ -16,11 +16,11 @@ from uuid import UUID
 import pytest
 from aiohttp import ClientResponse, ClientSession, FormData
 
-from maie_aiohttp import hub
-from maie_aiohttp.appkeys import CATALOG, DRAIN, INTAKE, STORE
-from maie_aiohttp.events import KEPT
 from maie_aiohttp.pages import events
-from maie_aiohttp.reconcile import confirm_damage
+from maie_aiohttp.progress import hub
+from maie_aiohttp.progress.events import KEPT
+from maie_aiohttp.upkeep.reconcile import confirm_damage
+from maie_aiohttp.web.appkeys import CATALOG, DRAIN, INTAKE, STORE
 from tests import audio
 from tests.conftest import Client, configure, send, serving
 from tests.layers import upload

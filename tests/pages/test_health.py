@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from maie_aiohttp.appkeys import DRAIN, INTAKE
+from maie_aiohttp.web.appkeys import DRAIN, INTAKE
 from tests import audio
 from tests.conftest import Client, configure, serving
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from maie_aiohttp.appkeys import CATALOG, INTAKE
+from maie_aiohttp.web.appkeys import CATALOG, INTAKE
 from tests import audio
 from tests.conftest import configure, serving
 from tests.layers import MIB, as_root, memory_disk

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from maie_aiohttp.appkeys import DRAIN
+from maie_aiohttp.web.appkeys import DRAIN
 from tests.conftest import Client, configure, files, serving
 from tests.protocols.tus_rules import (
     ALL,

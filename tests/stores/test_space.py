@@ -13,7 +13,7 @@ import pytest
 
 from maie_aiohttp.errors import StorageFailed, StorageFull
 from maie_aiohttp.interfaces import Ahead
-from maie_aiohttp.ledger import Claim
+from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.stores import disk, fsio
 from maie_aiohttp.stores.space import FRESH, Reserve
 from tests.layers import KIB, MIB, as_root, disk_store, memory_disk, pieces, unconcerned

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Container
 from uuid import UUID
 
-from maie_aiohttp.checks import Examination
+from maie_aiohttp.inspection.checks import Examination
 from maie_aiohttp.interfaces import Chunk, Observe, Store
 from maie_aiohttp.model import Terms, Upload
 

@@ -9,13 +9,13 @@ from uuid import UUID
 
 import structlog
 
-from maie_aiohttp.checks import Findings
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Busy, IntakeError, StorageFull
-from maie_aiohttp.hub import Hub
-from maie_aiohttp.idempotency import Key, repeated, use_of
+from maie_aiohttp.inspection.checks import Findings
+from maie_aiohttp.intake.idempotency import Key, repeated, use_of
 from maie_aiohttp.interfaces import Catalog, Store
 from maie_aiohttp.model import KeyUse, Status, Stored, Upload
+from maie_aiohttp.progress.hub import Hub
 
 log = structlog.get_logger()
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
-from maie_aiohttp.checks import Progress
 from maie_aiohttp.credentials import WITHOUT_KEY, Caller
 from maie_aiohttp.errors import Busy, IntakeError, Rejected
-from maie_aiohttp.events import DELETED, KEPT, Change, Counts, Listener, Reception
+from maie_aiohttp.inspection.checks import Progress
 from maie_aiohttp.model import Status, Upload
+from maie_aiohttp.progress.events import DELETED, KEPT, Change, Counts, Listener, Reception
 
 SAMPLE = 0.25
 """Seconds between two looks at how far uploads have come."""

@@ -17,18 +17,18 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from maie_aiohttp.checks import Check, Message, too_large, too_long
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.credentials import WITHOUT_KEY, Caller
 from maie_aiohttp.errors import Damaged, Gone, IntakeError, Malformed, NotFound, Rejected, StorageFailed, Truncated
-from maie_aiohttp.examinations import Examinations
-from maie_aiohttp.intake import REMEMBERED, Intake
+from maie_aiohttp.inspection.checks import Check, Message, too_large, too_long
+from maie_aiohttp.intake.delivery import REMEMBERED, Intake
+from maie_aiohttp.intake.examinations import Examinations
+from maie_aiohttp.intake.locks import uninterruptible
+from maie_aiohttp.intake.pieces import Arrival, Interruption, Piece, agreed, check_open
+from maie_aiohttp.intake.screening import Screening
+from maie_aiohttp.intake.settlement import Received, Settlement
 from maie_aiohttp.interfaces import Ahead, Content
-from maie_aiohttp.locks import uninterruptible
 from maie_aiohttp.model import Declared, Metadata, Status, Terms, Upload
-from maie_aiohttp.pieces import Arrival, Interruption, Piece, agreed, check_open
-from maie_aiohttp.screening import Screening
-from maie_aiohttp.settlement import Received, Settlement
 
 CONCATENATIONS = 2
 """How many run at a time: each copies as many bytes as the upload has, for a request of a few hundred."""

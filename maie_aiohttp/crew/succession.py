@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from maie_aiohttp.errors import Locked
+from maie_aiohttp.intake.locks import Locks
 from maie_aiohttp.interfaces import Catalog, Store
-from maie_aiohttp.locks import Locks
-from maie_aiohttp.reconcile import clear_up, outliving, traces
+from maie_aiohttp.upkeep.reconcile import clear_up, outliving, traces
 
 PAUSE_FOR_USERS = 1.0
 """Seconds until an upload is looked at again that was in use."""

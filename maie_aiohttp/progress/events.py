@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Self
 from uuid import UUID
 
-from maie_aiohttp.checks import Progress
 from maie_aiohttp.credentials import Caller
+from maie_aiohttp.inspection.checks import Progress
 from maie_aiohttp.model import Status, Upload
 
 KEPT = 256

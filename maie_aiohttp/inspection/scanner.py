@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from maie_aiohttp.clamd import Clamd, NoAnswer
 from maie_aiohttp.errors import Busy, Draining, Infected, TooLarge
+from maie_aiohttp.inspection.clamd import Clamd, NoAnswer
 from maie_aiohttp.interfaces import Begin
 
 PATIENCE = 5.0

@@ -11,13 +11,13 @@ from uuid import UUID
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
-from maie_aiohttp import forwarded
 from maie_aiohttp.addresses import is_loopback
-from maie_aiohttp.appkeys import ACCESS, INTAKE
 from maie_aiohttp.credentials import Caller, Scope
 from maie_aiohttp.errors import NotFound, NotPermitted, Unauthenticated
-from maie_aiohttp.locations import identifier
 from maie_aiohttp.model import Upload
+from maie_aiohttp.web import forwarded
+from maie_aiohttp.web.appkeys import ACCESS, INTAKE
+from maie_aiohttp.web.locations import identifier
 
 _CALLER = web.RequestKey("caller", Caller)
 

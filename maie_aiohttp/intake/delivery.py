@@ -17,20 +17,20 @@ from uuid import UUID, uuid4
 import structlog
 
 from maie_aiohttp import formats
-from maie_aiohttp.checks import Examination, Findings, Progress, SizeLimit, too_large
-from maie_aiohttp.claims import Claims
+from maie_aiohttp.access.owners import Owners
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Busy, Empty, StorageFull
-from maie_aiohttp.hub import Hub
-from maie_aiohttp.idempotency import Key
-from maie_aiohttp.inspector import Inspector
+from maie_aiohttp.inspection.checks import Examination, Findings, Progress, SizeLimit, too_large
+from maie_aiohttp.inspection.inspector import Inspector
+from maie_aiohttp.inspection.scanner import NoScanner
+from maie_aiohttp.intake.claims import Claims
+from maie_aiohttp.intake.idempotency import Key
+from maie_aiohttp.intake.locks import Locks, uninterruptible
+from maie_aiohttp.intake.settlement import Received, Settlement, discard
 from maie_aiohttp.interfaces import Ahead, Catalog, Scanner, Store
-from maie_aiohttp.ledger import Claim
-from maie_aiohttp.locks import Locks, uninterruptible
+from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.model import Declared, Metadata, Status, Stored, Upload
-from maie_aiohttp.owners import Owners
-from maie_aiohttp.scanner import NoScanner
-from maie_aiohttp.settlement import Received, Settlement, discard
+from maie_aiohttp.progress.hub import Hub
 
 REMEMBERED = timedelta(days=7)
 """How long an upload that was refused in the middle, or that expired, is still known by its record."""

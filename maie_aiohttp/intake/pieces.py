@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from maie_aiohttp.checks import Check, Progress, SizeLimit, too_large, too_long
 from maie_aiohttp.errors import Complete, Gone, InconsistentLength, IntakeError, Interrupted, OffsetMismatch
+from maie_aiohttp.inspection.checks import Check, Progress, SizeLimit, too_large, too_long
+from maie_aiohttp.intake.locks import Interrupt
 from maie_aiohttp.interfaces import Advance, Chunk, unheard
-from maie_aiohttp.locks import Interrupt
 from maie_aiohttp.model import Status, Upload
 
 

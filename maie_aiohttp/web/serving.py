@@ -10,10 +10,10 @@ import structlog
 from aiohttp import web
 from yarl import URL
 
-from maie_aiohttp.appkeys import DRAIN, INTAKE
-from maie_aiohttp.libmagic import version as libmagic_version
-from maie_aiohttp.server import Runner
+from maie_aiohttp.inspection.libmagic import version as libmagic_version
 from maie_aiohttp.settings import Server
+from maie_aiohttp.web.appkeys import DRAIN, INTAKE
+from maie_aiohttp.web.server import Runner
 
 BACKLOG = 1024
 """Clients that may wait to be accepted."""

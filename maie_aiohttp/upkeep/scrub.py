@@ -18,11 +18,11 @@ from uuid import UUID
 import structlog
 
 from maie_aiohttp.errors import IntakeError
-from maie_aiohttp.events import Publish
 from maie_aiohttp.interfaces import Catalog, Store
+from maie_aiohttp.limits.throttle import Throttle
 from maie_aiohttp.model import Position, Status, Stored, Upload
-from maie_aiohttp.reconcile import compare, confirm_damage, confirm_repair, differs_in_content
-from maie_aiohttp.throttle import Throttle
+from maie_aiohttp.progress.events import Publish
+from maie_aiohttp.upkeep.reconcile import compare, confirm_damage, confirm_repair, differs_in_content
 
 REMEMBER_EVERY = 30.0
 """Seconds between two notes of how far a pass came."""

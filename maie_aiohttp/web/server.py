@@ -20,10 +20,10 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import _ErrInfo
 
 from maie_aiohttp import settings
-from maie_aiohttp.capacity import Held, connections_by_descriptors
 from maie_aiohttp.errors import Busy, IntakeError, TooSlow
-from maie_aiohttp.problems import answer, http_answer
-from maie_aiohttp.unread import BUDGET, Unread
+from maie_aiohttp.limits.capacity import Held, connections_by_descriptors
+from maie_aiohttp.limits.unread import BUDGET, Unread
+from maie_aiohttp.web.problems import answer, http_answer
 
 RECEIVE_SIZE = 65_536
 """Bytes taken from a socket at once where they may have to be parsed: 256 KiB of one-byte chunks would take 90 ms.

@@ -17,8 +17,8 @@ from mmap import mmap
 from socket import AF_UNIX, SO_SNDBUF, SOCK_DGRAM, SOL_SOCKET, socketpair
 from uuid import UUID
 
-from maie_aiohttp.events import Count
 from maie_aiohttp.model import Upload
+from maie_aiohttp.progress.events import Count
 
 DATAGRAM = 48 * 1024
 """Bytes of words that are said together, to gather in one; Linux takes at least 208 KiB."""

@@ -11,9 +11,9 @@ import structlog
 from aiohttp import web
 
 from maie_aiohttp.errors import IntakeError
-from maie_aiohttp.headers import TUS_VERSION
-from maie_aiohttp.permission import recognise
-from maie_aiohttp.problems import INTERNAL, answer, http_answer, problem, sent_path
+from maie_aiohttp.web.headers import TUS_VERSION
+from maie_aiohttp.web.permission import recognise
+from maie_aiohttp.web.problems import INTERNAL, answer, http_answer, problem, sent_path
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from struct import unpack_from
 
-from maie_aiohttp import formats, libmagic
+from maie_aiohttp import formats
 from maie_aiohttp.errors import ChecksumMismatch, DigestMismatch, Empty, NotAudio, Rejected, TooLarge
+from maie_aiohttp.inspection import libmagic
 from maie_aiohttp.interfaces import HEAD, Chunk, Content
 
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 from uuid import UUID
 
 from maie_aiohttp.credentials import WITHOUT_KEY, Caller
-from maie_aiohttp.events import Count, Counts, Listener
-from maie_aiohttp.hub import Hub
+from maie_aiohttp.crew.siblings import Answer, Forgotten, Question, Siblings, Successor, Told, UnderWay, Word
 from maie_aiohttp.model import Status, Upload
-from maie_aiohttp.siblings import Answer, Forgotten, Question, Siblings, Successor, Told, UnderWay, Word
+from maie_aiohttp.progress.events import Count, Counts, Listener
+from maie_aiohttp.progress.hub import Hub
 
 PATIENCE = 0.5
 """Seconds that the others have to answer."""

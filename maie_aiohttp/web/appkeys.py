@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from maie_aiohttp.access import Access
-from maie_aiohttp.drain import Drain
-from maie_aiohttp.intake import Intake
+from maie_aiohttp.access.admission import Access
+from maie_aiohttp.intake.delivery import Intake
+from maie_aiohttp.intake.resumption import Resumption
 from maie_aiohttp.interfaces import Catalog, Store
-from maie_aiohttp.resumption import Resumption
 from maie_aiohttp.settings import Limits, Server
+from maie_aiohttp.web.drain import Drain
 
 INTAKE = web.AppKey("intake", Intake)
 RESUMPTION = web.AppKey("resumption", Resumption)

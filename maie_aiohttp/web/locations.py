@@ -8,11 +8,11 @@ from uuid import UUID
 
 from aiohttp import web
 
-from maie_aiohttp import forwarded
-from maie_aiohttp.appkeys import SERVER
 from maie_aiohttp.errors import NotFound
-from maie_aiohttp.records import path
 from maie_aiohttp.settings import Network
+from maie_aiohttp.web import forwarded
+from maie_aiohttp.web.appkeys import SERVER
+from maie_aiohttp.web.records import path
 
 
 def root(request: web.Request) -> str:

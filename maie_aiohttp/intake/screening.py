@@ -10,9 +10,9 @@ from uuid import UUID
 
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Damaged, Rejected
-from maie_aiohttp.intake import Intake
+from maie_aiohttp.intake.delivery import Intake
+from maie_aiohttp.intake.settlement import Received
 from maie_aiohttp.model import Status, Upload
-from maie_aiohttp.settlement import Received
 
 
 class Screening:

@@ -28,11 +28,11 @@ from uuid import UUID
 import structlog
 
 from maie_aiohttp.errors import Damaged, NotFound, StorageFailed
-from maie_aiohttp.events import Publish, unpublished
 from maie_aiohttp.formats import BY_NAME
 from maie_aiohttp.interfaces import Catalog, Store
+from maie_aiohttp.limits.throttle import Pace, unhurried
 from maie_aiohttp.model import UNDECIDED, Position, Status, Stored, Upload
-from maie_aiohttp.throttle import Pace, unhurried
+from maie_aiohttp.progress.events import Publish, unpublished
 
 PAGE = 200
 PAUSE = 0.05

@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from maie_aiohttp.errors import Locked, NotFound
-from maie_aiohttp.intake import REMEMBERED, Intake
+from maie_aiohttp.intake.delivery import REMEMBERED, Intake
 from maie_aiohttp.interfaces import Catalog
 from maie_aiohttp.model import UNDECIDED, Status, Upload
 

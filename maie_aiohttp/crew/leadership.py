@@ -8,7 +8,7 @@ from contextlib import ExitStack, asynccontextmanager
 from uuid import UUID
 
 from maie_aiohttp.errors import Locked
-from maie_aiohttp.locks import Locks
+from maie_aiohttp.intake.locks import Locks
 
 LOOK_AGAIN = 2.0
 """Seconds between two attempts to take over."""

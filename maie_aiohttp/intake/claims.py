@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from maie_aiohttp.interfaces import Catalog, Store
-from maie_aiohttp.ledger import Claim
+from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.model import Position, Upload
 
 PAGE = 200

@@ -1,0 +1,1 @@
+"""What keeps the server standing: memory, connections and room, shared out before they are used up."""

@@ -1,0 +1,1 @@
+"""What happens to an upload, told to those who watch."""
