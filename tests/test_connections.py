@@ -16,7 +16,7 @@ import pytest
 
 from maie_aiohttp.limits.capacity import MOST, connections_by_descriptors
 from maie_aiohttp.web.appkeys import INTAKE, STORE
-from maie_aiohttp.web.server import RECEIVE_SIZE
+from maie_aiohttp.web.connection import RECEIVE_SIZE
 from tests import audio
 from tests.conftest import configure, files, serving
 from tests.layers import KIB, MIB, limited, no_descriptors

@@ -67,4 +67,4 @@ async def test_what_is_received_and_not_yet_read_is_shared(folder: Path) -> None
     async with server:
         assert isinstance(server.runner, Runner)
         assert isinstance(server.runner.server, Server)
-        assert server.runner.server.unread._budget == BUDGET // 2
+        assert server.runner.server.bounds.unread._budget == BUDGET // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maie_aiohttp.limits.unread import LARGEST, MIDDLE, SMALLEST, Unread
+from maie_aiohttp.limits.unread import LARGEST, MIDDLE, SMALLEST, Share, Unread
 
 BUDGET = 4 * LARGEST
 
@@ -14,7 +14,7 @@ class Line:
     """A connection that receives as much as it may, but at most `most`."""
 
     def __init__(self, unread: Unread, most: int = LARGEST) -> None:
-        self._unread = unread
+        self.share = Share(unread, self)
         self._most = most
         self.receives = 0
         self.limited = -1
@@ -24,8 +24,8 @@ class Line:
     def limit_receiving(self) -> None:
         """As before each receipt of its own."""
         self.limited += 1
-        self.receives = min(self._unread.receipt, self._most)
-        self._unread.receives(self, self.receives)
+        self.receives = min(self.share.receipt, self._most)
+        self.share.receives(self.receives)
 
 
 def test_receipts_shrink_as_the_budget_fills_and_grow_again() -> None:
@@ -61,7 +61,7 @@ def test_a_crowd_that_is_silent_is_not_told_again_and_again() -> None:
 def test_who_has_gone_hears_nothing() -> None:
     held = Unread(BUDGET)
     gone = Line(held)
-    held.forget(gone)
+    gone.share.give_up()
     held.add(BUDGET)
     assert gone.limited == 0
 
@@ -76,3 +76,64 @@ def test_a_crowd_that_comes_to_life_at_once_holds_little_more_than_the_budget(tu
             total += held.receipt
             held.add(held.receipt)
     assert total <= BUDGET + sum(turns) * SMALLEST + LARGEST
+
+
+def test_in_a_crowd_whoever_waits_again_after_a_little_receives_more() -> None:
+    held = Unread(BUDGET)
+    held.add(BUDGET)
+    share, receipts = Line(held).share, []
+    for _ in range(4):
+        share.ask()
+        receipts.append(share.receipt)
+        share.add(share.receipt)
+        share.take()
+    assert receipts == [SMALLEST, MIDDLE, SMALLEST, MIDDLE]
+
+
+def test_in_a_crowd_whoever_does_not_wait_receives_little_and_stops() -> None:
+    held = Unread(BUDGET)
+    held.add(BUDGET)
+    share = Line(held).share
+    share.ask()
+    share.add(SMALLEST)
+    share.take()  # and now its upload waits for something else
+    assert (share.receipt, share.is_used_up) == (SMALLEST, True)
+
+
+def test_a_crowd_that_comes_to_life_begins_with_little() -> None:
+    """However well each of them got on before."""
+    held = Unread(BUDGET)
+    crowd = [Line(held) for _ in range(2)]
+    for line in crowd:
+        line.share.ask()
+        line.share.add(1)
+        line.share.take()
+        line.share.ask()
+        line.limit_receiving()
+    held.add(BUDGET)
+    assert [line.receives for line in crowd] == [SMALLEST, SMALLEST]
+
+
+def test_what_an_upload_has_in_its_hands_counts_until_it_waits_again() -> None:
+    held = Unread(4 * MIDDLE)
+    share = Line(held).share
+    share.ask()
+    share.add(2 * MIDDLE)
+    share.take()
+    in_hand = held.receipt
+    share.ask()
+    assert (in_hand, held.receipt) == (MIDDLE, LARGEST)
+
+
+@given(st.lists(st.sampled_from(["add", "take", "ask", "drop"]), max_size=50))
+def test_nothing_is_left_of_a_connection_that_has_gone(steps: list[str]) -> None:
+    held = Unread(BUDGET)
+    share = Line(held).share
+    for step in steps:
+        if step == "add":
+            share.add(MIDDLE)
+        else:
+            getattr(share, step)()
+    share.give_up()
+    held.add(BUDGET // 4)
+    assert held.receipt == LARGEST

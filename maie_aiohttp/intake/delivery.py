@@ -229,6 +229,7 @@ class Delivery:
             progress.feed(chunk)
             self._limit.feed(chunk)
             yield chunk
+            del chunk  # nobody needs it while the next is waited for, which may be long
 
 
 def _begun(declared: Declared, owner: str | None) -> Upload:

@@ -119,11 +119,13 @@ class Arrival:
             self._limit.feed(chunk)
             self.progress.feed(chunk)
             yield chunk
+            del chunk  # nobody needs it while the next is waited for, which may be long
 
     async def _until_broken(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._piece.chunks:
                 yield chunk
+                del chunk
         except Interrupted as error:
             self.failure = error
         else:

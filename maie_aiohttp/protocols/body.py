@@ -16,6 +16,7 @@ from aiohttp.web import RequestPayloadError
 
 from maie_aiohttp.errors import IntakeError, Malformed, Truncated
 from maie_aiohttp.protocols.pace import Pace, Patience
+from maie_aiohttp.web.connection import Connection
 
 YIELD_EVERY = 32
 """Reads answered from the buffer before other tasks get a turn: at 64 KiB each, about 2 ms."""
@@ -74,6 +75,7 @@ class Body:
         """All that is left, in pieces of at most `size` bytes."""
         while chunk := await self.read(size):
             yield chunk
+            del chunk  # nobody needs it while the next is waited for, which may be long
 
     async def read(self, size: int) -> bytes:
         """At least one byte and at most `size`; empty at the end of the body."""
@@ -143,6 +145,8 @@ class Body:
         await self._invite()
         self._buffer = self._buffer[self._start :]  # what was read is not kept while waiting
         self._start = self._clear = 0
+        if isinstance(self._request.protocol, Connection):
+            self._request.protocol.wait_for_bytes()
         try:
             arrived = await self._arrival()
         except (RequestPayloadError, HttpProcessingError, ConnectionError):

@@ -71,6 +71,7 @@ class Part(BodyPartReader):
         while not self.at_eof():
             if chunk := await self.read_chunk(size):
                 yield chunk
+                del chunk  # see `Body.chunks`
 
 
 class FormReader(MultipartReader):

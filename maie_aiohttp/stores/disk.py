@@ -116,6 +116,7 @@ class DiskStore:
             ):
                 async for chunk in chunks:
                     await gatherer.add(chunk)
+                    del chunk  # it is in a block by now, and the next may be long in coming
                 return await self._hop(finish, await gatherer.rest())
         finally:
             part.close()

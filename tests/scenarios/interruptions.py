@@ -22,8 +22,7 @@ from uuid import UUID
 from aiohttp import ClientSession
 from yarl import URL
 
-from maie_aiohttp.limits.unread import LARGEST
-from maie_aiohttp.web.server import HELD_RECEIPTS
+from maie_aiohttp.limits.unread import HELD_RECEIPTS, LARGEST
 from tests.scenarios.client import UPLOADS, Record, client, listed, read_back
 from tests.scenarios.process import KIB, MIB, Process, launch
 from tests.scenarios.proxy import Proxy, reset
