@@ -99,8 +99,8 @@ class Writer:
             block, release = self._blocks.popleft()
             self._loop.call_soon_threadsafe(self._done, release, *self._attempt(block))
             with self._lock:
-                self._awake = bool(self._blocks)
-            if not self._awake:
+                goes_on = self._awake = bool(self._blocks)
+            if not goes_on:  # `_awake` may be another thread's by now
                 return
         self._executor.submit(self._work)
 

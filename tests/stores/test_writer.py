@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -44,6 +45,43 @@ async def test_blocks_are_written_in_order_however_they_come() -> None:
                 await writer.written()
         await writer.written()
         assert blocks == [bytes([block]) for block in range(BLOCKS)]
+
+
+class Dawdling:
+    """A lock that lets others go first when a worker thread gives it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.005)
+
+
+async def test_no_two_threads_write_one_upload() -> None:
+    """Not even where a block comes just when a thread finds that there is none."""
+    blocks: list[Chunk] = []
+    together = threading.Lock()
+
+    def write(block: Chunk) -> None:
+        assert together.acquire(blocking=False), "two at once"
+        time.sleep(0.008)
+        blocks.append(block)
+        together.release()
+
+    with ThreadPoolExecutor(4) as executor:
+        async with Writer(executor, write, unheard) as writer:
+            writer._lock = Dawdling()  # type: ignore[assignment]
+            for block in range(0, BLOCKS, 2):
+                await asyncio.sleep(0.002)  # by now a thread has found that there is nothing left
+                writer.put(bytes([block]), kept)
+                writer.put(bytes([block + 1]), kept)
+                await writer.written()
+    assert blocks == [bytes([block]) for block in range(BLOCKS)]
 
 
 async def test_every_block_gives_its_memory_back_once() -> None:
