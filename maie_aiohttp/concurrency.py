@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
+from threading import Lock
 from typing import Generic, ParamSpec, TypeVar
 
 from aiofiles.os import wrap
@@ -49,43 +50,63 @@ _hop = wrap(_call)
 
 
 class Batch(Generic[Item]):
-    """Collects items for `run`, which handles a whole batch and says for each item how it went.
+    """Collects items for `run`, which handles a whole batch in a thread of `executor`, and says for each item how it
+    went.
 
-    What arrives while one run is under way shares the next. There is no timer, so nobody waits for company: a lone item
-    runs at once, and a crowd pays for one fsync together.
+    What arrives while one run is under way shares the next, which follows without asking the event loop. There is no
+    timer, so nobody waits for company: a lone item runs at once, and a crowd pays for one fsync together.
     """
 
-    def __init__(self, run: Callable[[Sequence[Item]], Awaitable[Outcomes]]) -> None:
+    def __init__(self, executor: Executor, run: Callable[[Sequence[Item]], Outcomes]) -> None:
+        self._executor = executor
         self._run = run
         self._waiting: list[tuple[Item, asyncio.Future[None]]] = []
-        self._runner: asyncio.Task[None] | None = None
+        self._running = False
+        """Whether a thread looks after what waits."""
+        self._lock = Lock()
+        """Of these two, which loop and thread both use."""
 
     async def submit(self, item: Item) -> None:
         """Returns when a run has handled the item; whoever is cancelled waits for that too. Raises what that run says
-        of the item."""
+        of the item, and RuntimeError where the system has no thread for it."""
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, done))
-        if self._runner is None:
-            self._runner = asyncio.create_task(self._run_all())
+        with self._lock:
+            self._waiting.append((item, done))
+            begins, self._running = not self._running, True
+        if begins:
+            self._begin()
         await to_its_end(done)
 
-    async def _run_all(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            outcomes = await self._outcomes([item for item, _ in batch])
-            for (_, done), outcome in zip(batch, outcomes, strict=True):
-                _resolve(done, outcome)
-        self._runner = None
-
-    async def _outcomes(self, items: Sequence[Item]) -> Outcomes:
+    def _begin(self) -> None:
         try:
-            return await self._run(items)
+            self._executor.submit(self._work)
+        except RuntimeError:
+            self._running = False
+            self._waiting.clear()
+            raise
+
+    def _work(self) -> None:
+        """In the thread: handle what waits, until nothing does."""
+        while batch := self._next():
+            outcomes = self._outcomes([item for item, _ in batch])
+            batch[0][1].get_loop().call_soon_threadsafe(_resolve, [done for _, done in batch], outcomes)
+
+    def _next(self) -> list[tuple[Item, asyncio.Future[None]]]:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+            self._running = bool(batch)
+        return batch
+
+    def _outcomes(self, items: Sequence[Item]) -> Outcomes:
+        try:
+            return self._run(items)
         except Exception as error:  # noqa: BLE001 - whatever broke the run, every waiter must hear of it
             return [error] * len(items)
 
 
-def _resolve(done: asyncio.Future[None], outcome: Exception | None) -> None:
-    if outcome is None:
-        done.set_result(None)
-    else:
-        done.set_exception(outcome)
+def _resolve(waiting: Sequence[asyncio.Future[None]], outcomes: Outcomes) -> None:
+    for done, outcome in zip(waiting, outcomes, strict=True):
+        if outcome is None:
+            done.set_result(None)
+        else:
+            done.set_exception(outcome)

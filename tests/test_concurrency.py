@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,18 +15,26 @@ from maie_aiohttp.concurrency import Batch, Outcomes, to_its_end
 class Runs:
     """A batch's work: writes down what it was given, and waits for `gate`."""
 
+    executor = ThreadPoolExecutor(2)
+
     def __init__(self) -> None:
         self.seen: list[list[str]] = []
-        self.gate = asyncio.Event()
-        self.batch = Batch(self.run)
+        self.begins, self.gate = threading.Event(), threading.Event()
+        self.batch = Batch(self.executor, self.run)
 
-    async def run(self, items: Sequence[str]) -> Outcomes:
+    def run(self, items: Sequence[str]) -> Outcomes:
         self.seen.append(list(items))
-        await self.gate.wait()
+        self.begins.set()
+        self.gate.wait()
         return [ValueError(item) if item.startswith("bad") else None for item in items]
 
     def submit(self, *items: str) -> list[asyncio.Task[None]]:
         return [asyncio.create_task(self.batch.submit(item)) for item in items]
+
+    async def begun(self) -> None:
+        """Wait until the first run has begun, and let every task go as far as it can."""
+        await asyncio.to_thread(self.begins.wait)
+        await settled()
 
 
 async def settled() -> None:
@@ -44,7 +54,7 @@ async def test_a_lone_item_waits_for_nobody() -> None:
 async def test_a_crowd_shares_the_next_run() -> None:
     runs = Runs()
     (first,) = runs.submit("first")
-    await settled()
+    await runs.begun()
     crowd = runs.submit(*"abcdef")
     await settled()
     assert runs.seen == [["first"]]
@@ -60,19 +70,46 @@ async def test_each_hears_its_own_outcome() -> None:
     assert [str(outcome) for outcome in outcomes] == ["None", "bad 1", "None", "bad 2"]
 
 
+async def test_no_item_is_forgotten_or_handled_twice() -> None:
+    """However runs and submissions fall together."""
+    handled: list[int] = []
+
+    def run(items: Sequence[int]) -> Outcomes:
+        handled.extend(items)
+        return [None] * len(items)
+
+    batch = Batch(Runs.executor, run)
+
+    async def submit(turn: int) -> None:
+        for item in range(200):
+            await batch.submit(turn * 200 + item)
+            await asyncio.sleep(0.0001 * (item % 3))
+
+    await asyncio.gather(*map(submit, range(5)))
+    assert sorted(handled) == list(range(1000))
+
+
 async def test_a_run_that_breaks_is_told_to_all_and_the_next_works() -> None:
     broken = True
 
-    async def run(items: Sequence[str]) -> Outcomes:
+    def run(items: Sequence[str]) -> Outcomes:
         if broken:
             raise OSError("pulled out")
         return [None] * len(items)
 
-    batch = Batch(run)
+    batch = Batch(Runs.executor, run)
     outcomes = await asyncio.gather(batch.submit("a"), batch.submit("b"), return_exceptions=True)
     assert [str(outcome) for outcome in outcomes] == ["pulled out"] * 2
     broken = False
     await batch.submit("c")
+
+
+async def test_a_system_without_threads_fails_the_item_and_holds_nobody() -> None:
+    with ThreadPoolExecutor(1) as executor:
+        batch: Batch[str] = Batch(executor, lambda items: [None] * len(items))
+    for _ in range(2):  # by now, it takes nothing
+        with pytest.raises(RuntimeError):
+            await batch.submit("late")
 
 
 async def test_whoever_leaves_waits_for_the_end_and_disturbs_nobody() -> None:
@@ -85,7 +122,7 @@ async def test_whoever_leaves_waits_for_the_end_and_disturbs_nobody() -> None:
     runs.gate.set()
     await staying
     assert leaving.cancelled()
-    assert runs.seen == [["leaving", "staying"]]
+    assert sorted(item for run in runs.seen for item in run) == ["leaving", "staying"]
 
 
 async def test_gives_the_result_and_the_error_of_the_work() -> None:

@@ -79,7 +79,7 @@ class Database:
             event.listen(self._engine, "connect", _configure_sqlite)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="catalog-write")
         self._reading = ThreadPoolExecutor(READERS, thread_name_prefix="catalog-read")
-        self._changes = Batch(self._commit)
+        self._changes = Batch(self._writing, self._commit)
         self._writer: Connection | None = None
         self.troubled = False
         """Whether the last write failed in a way that the next one may fail too."""
@@ -118,17 +118,17 @@ class Database:
         with self._engine.connect() as connection:
             return connection.execute(query).mappings().all()
 
-    async def _commit(self, changes: Sequence[Change]) -> Outcomes:
+    def _commit(self, changes: Sequence[Change]) -> Outcomes:
         """One transaction for all; if that fails, one for each, so that a bad change costs no other. A lock is nobody's
         fault, and waiting for it again would take each as long."""
         try:
             with _translated():
-                await in_thread(self._writing, self._transaction, changes)
+                self._transaction(changes)
         except Exception as error:  # noqa: BLE001 - a bad change may fail in any way
             self.troubled = self.troubled or isinstance(error, _TROUBLE)
             if len(changes) == 1 or isinstance(error, Busy):
                 return [error] * len(changes)
-            return [(await self._commit([change]))[0] for change in changes]
+            return [self._commit([change])[0] for change in changes]
         self.troubled = False
         return [None] * len(changes)
 

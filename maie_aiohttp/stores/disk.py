@@ -50,8 +50,8 @@ class DiskStore:
         self._reserve = reserve
         self._space = Space(self._measure)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="disk")
-        self._publishing = Batch(self._publish_batch)
-        self._discarding = Batch(self._discard_batch)
+        self._publishing = Batch(self._executor, self._publish_batch)
+        self._discarding = Batch(self._executor, self._shelf.discard_all)
         self._troubled = False
 
     def close(self) -> None:
@@ -202,10 +202,8 @@ class DiskStore:
             self._troubled = True
             raise
 
-    async def _publish_batch(self, batch: Sequence[Publication]) -> Outcomes:
-        outcomes = await self._hop(self._shelf.publish, batch)
+    def _publish_batch(self, batch: Sequence[Publication]) -> Outcomes:
+        """In a worker thread."""
+        outcomes = self._shelf.publish(batch)
         self._troubled = self._troubled or any(isinstance(outcome, _TROUBLE) for outcome in outcomes)
         return outcomes
-
-    async def _discard_batch(self, locators: Sequence[str]) -> Outcomes:
-        return await self._hop(self._shelf.discard_all, locators)

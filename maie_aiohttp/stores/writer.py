@@ -119,7 +119,7 @@ class Writer:
         release()
         self._unwritten -= 1
         self._failure = self._failure or failure
-        if durable is not None:
+        if durable is not None and self._failure is None:
             self._durable = durable
             self._telling = self._telling or asyncio.create_task(self._tell())
         self._change.set()

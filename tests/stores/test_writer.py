@@ -165,6 +165,31 @@ async def test_what_advance_raises_ends_the_upload() -> None:
             await writer.written()
 
 
+async def test_advance_hears_nothing_more_once_it_has_failed() -> None:
+    heard: list[int] = []
+    failed, gate = asyncio.Event(), threading.Event()
+
+    def write(block: Chunk) -> int:
+        if block != b"first":
+            gate.wait()
+        return len(block)
+
+    async def refuse(size: int) -> None:
+        heard.append(size)
+        failed.set()
+        raise EOFError("no")
+
+    async with writing(write, refuse) as writer:
+        writer.put(b"first", kept)
+        writer.put(b"second", kept)
+        await failed.wait()
+        await asyncio.sleep(0)
+        gate.set()
+        with pytest.raises(EOFError, match="no"):
+            await writer.written()
+    assert heard == [len(b"first")]
+
+
 async def test_leaving_waits_until_advance_has_ended() -> None:
     ended = False
 
