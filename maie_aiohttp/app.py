@@ -31,6 +31,7 @@ from maie_aiohttp.intake.delivery import Intake, Rules
 from maie_aiohttp.intake.locks import Locks
 from maie_aiohttp.intake.resumption import Resumption
 from maie_aiohttp.interfaces import Scanner
+from maie_aiohttp.limits.quota import Quota
 from maie_aiohttp.limits.throttle import Throttle
 from maie_aiohttp.progress.hub import Hub
 from maie_aiohttp.settings import ConfigurationError, Scan, Settings
@@ -87,6 +88,7 @@ def _application(settings: Settings, started: AbstractAsyncContextManager[Intake
             async with (
                 _beside(app[ACCESS].keep_current()),
                 _beside(_keep_agreeing(intake, settings.resumable.sweep_interval)),
+                _beside(_keep_tidy(intake, settings.resumable.sweep_interval)),
                 _beside(_keep_house(intake, settings)),
             ):
                 yield
@@ -202,9 +204,15 @@ def _scanner(configured: Scan) -> Scanner:
     return ClamdScanner(Clamd(address), connections=configured.connections, timeout=configured.timeout)
 
 
+def _quota(settings: Settings) -> Quota:
+    """Of owners who have none of their own."""
+    limits = settings.quota
+    return Quota(limits.size, limits.files, limits.uploads, timedelta(seconds=limits.window))
+
+
 async def _access(intake: Intake, settings: Settings) -> Access:
     """Raises `ConfigurationError` where anybody could come in."""
-    access = Access(intake.catalog.keyring, settings.access.without_keys)
+    access = Access(intake.catalog.keyring, settings.access.without_keys, _quota(settings))
     await access.refresh()
     access.check(settings.server)
     return access
@@ -232,6 +240,11 @@ async def _keep_house(intake: Intake, settings: Settings) -> None:
 async def _keep_agreeing(intake: Intake, interval: float) -> None:
     """Agree with the records on the room that uploads were promised, here and by others."""
     await _keep_doing(lambda: intake.claims.restore(intake.catalog), interval, "promised room not agreed on")
+
+
+async def _keep_tidy(intake: Intake, interval: float) -> None:
+    """Give back what was reserved of quotas for requests that are no more, here and elsewhere."""
+    await _keep_doing(intake.quotas.tidy, interval, "reservations not tidied up")
 
 
 async def _keep_doing(work: Callable[[], Awaitable[object]], interval: float, failure: str) -> NoReturn:

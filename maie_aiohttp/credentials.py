@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from maie_aiohttp.limits.quota import UNLIMITED, Quota
+
 PREFIX = "maie_"
 """What every key begins with, so that people and secret scanners know one when they see it."""
 
@@ -39,6 +41,8 @@ class Key:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    quota: Quota | None = None
+    """In place of the server's, for what comes with this key."""
 
     def is_valid(self, moment: datetime) -> bool:
         """Whether it opens anything at that moment."""
@@ -53,6 +57,8 @@ class Caller:
     """The name of the key; None without one."""
     owner: str | None
     scopes: frozenset[Scope]
+    quota: Quota = UNLIMITED
+    """What the owner may use, by all of their keys together, for this one to be taken."""
 
     def may(self, scope: Scope) -> bool:
         """Whether it is among what is allowed."""

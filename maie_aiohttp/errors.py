@@ -25,6 +25,8 @@ IntakeError
 ├── Locked                  another request holds the upload and does not let go
 ├── Damaged                 the stored bytes are no longer those that were accepted
 ├── Busy                    a limited resource is taken; the same request works later
+├── Limited                 this client has to wait, for a known time; others need not
+│   └── OverQuota           its owner has used what may be used
 ├── StorageFull             the disk has no room
 └── StorageFailed           the disk or the catalog did not take the bytes
 """
@@ -137,6 +139,18 @@ class Damaged(IntakeError):
 
 class Busy(IntakeError):
     """A limited resource is taken, or did not answer in time; the same request works later."""
+
+
+class Limited(IntakeError):
+    """The client has had its share; the same request may work after so many `seconds`."""
+
+    def __init__(self, reason: str, *, seconds: int = 60) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+
+
+class OverQuota(Limited):
+    """The owner of the upload has used what may be used, or reserved it for what is not finished."""
 
 
 class StorageFull(IntakeError):

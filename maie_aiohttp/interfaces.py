@@ -11,6 +11,7 @@ from uuid import UUID
 
 from maie_aiohttp.credentials import Key
 from maie_aiohttp.limits.ledger import Claim
+from maie_aiohttp.limits.quota import Need, Quota, Usage
 from maie_aiohttp.model import KeyUse, Position, Status, Upload
 
 Chunk = bytes | bytearray
@@ -187,6 +188,36 @@ class Keyring(Protocol):
         ...
 
 
+class QuotaBook(Protocol):
+    """Keeps what owners use of their quotas; None is whoever has no key. Raises what a catalog raises."""
+
+    async def reserve(self, id: UUID, owner: str | None, quota: Quota, need: Need, moment: datetime) -> int | None:
+        """Take one file, and bytes from what is left at that moment: the most, or all there are. Returns how many; None
+        if not even the least is there. Of any number that try at once, in any number of processes, all together get no
+        more than the quota."""
+        ...
+
+    async def add_file(self, id: UUID, owner: str | None, quota: Quota, moment: datetime) -> bool:
+        """Take another file under the same id. Returns whether one was left."""
+        ...
+
+    async def give_back(self, ids: Collection[UUID]) -> None:
+        """Reserve nothing any more under these ids, unless there are records of uploads with them."""
+        ...
+
+    async def unrecorded(self) -> Sequence[UUID]:
+        """Ids under which something is reserved, without a record of an upload."""
+        ...
+
+    async def usage(self, owner: str | None, since: datetime) -> Usage:
+        """What is reserved, and what was used since then."""
+        ...
+
+    async def forget(self, before: datetime) -> None:
+        """Forget what was used before that moment."""
+        ...
+
+
 class Catalog(Protocol):
     """Keeps one record an upload. What it acknowledges survives a power cut.
 
@@ -196,6 +227,11 @@ class Catalog(Protocol):
     @property
     def keyring(self) -> Keyring:
         """The API keys, which stand in the same place."""
+        ...
+
+    @property
+    def quotas(self) -> QuotaBook:
+        """What owners use of their quotas, which stands there too."""
         ...
 
     async def probe(self) -> None:
@@ -215,9 +251,12 @@ class Catalog(Protocol):
         """Record how far an upload came that is still receiving: offset, size and expiry."""
         ...
 
-    async def settle(self, uploads: Sequence[Upload], use: KeyUse | None = None) -> KeyUse | None:
-        """Record stored uploads, one outbox entry for each, and the use of a key: all of it, or nothing. Those with
-        terms have a record already, which this one replaces. If others have used the key, that use is returned, and
+    async def settle(
+        self, uploads: Sequence[Upload], use: KeyUse | None = None, reservation: UUID | None = None
+    ) -> KeyUse | None:
+        """Record stored uploads of one owner, one outbox entry for each, the use of a key, and what they used of a
+        quota in place of the reservation for it: all of it, or nothing. Those with terms have a record already, which
+        this one replaces. If others have used the key, that use is returned, and
         nothing recorded: of any number of requests with one key, in any number of processes, one is recorded. Raises
         `errors.NotFound` if an upload with terms was given up."""
         ...
@@ -256,11 +295,11 @@ class Catalog(Protocol):
         self, id: UUID, status: Status, *, reason: str | None = None, expires_at: datetime | None = None
     ) -> None:
         """Change the status, and what goes with it, if `model.TRANSITIONS` allows it from where it stands; otherwise
-        leave it."""
+        leave it. What comes to an end has nothing reserved any more."""
         ...
 
     async def remove(self, id: UUID) -> None:
-        """Forget the upload and its outbox entry. Raises `errors.NotFound`."""
+        """Forget the upload, its outbox entry, and what is reserved for it. Raises `errors.NotFound`."""
         ...
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from maie_aiohttp import app
+from maie_aiohttp.catalogs.quotas import WITHOUT_LIMIT
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.credentials import NAME, Key, Scope, digest_of, new_secret
 from maie_aiohttp.interfaces import Keyring
+from maie_aiohttp.limits.quota import LONGEST, Quota
 from maie_aiohttp.settings import Settings, prepare_folder
 from maie_aiohttp.stores.folder import DataFolder
-from maie_aiohttp.units import LIFETIMES
+from maie_aiohttp.units import LIFETIMES, SIZES
 
 DONE, NOT_DONE = 0, 1
 """Exit statuses."""
@@ -30,7 +33,8 @@ async def create(configured: Settings, chosen: argparse.Namespace) -> int:
     """Make a key, and print it: the only time that it is seen."""
     secret, now = new_secret(), datetime.now(UTC)
     expires_at = None if chosen.expires is None else now + chosen.expires
-    key = Key(chosen.name, digest_of(secret), chosen.owner or chosen.name, chosen.scope, now, expires_at)
+    owner, quota = chosen.owner or chosen.name, _quota(chosen)
+    key = Key(chosen.name, digest_of(secret), owner, chosen.scope, now, expires_at, quota=quota)
     async with _keyring(configured) as keyring:
         if not await keyring.add(key):
             return _refuse("There is, or was, a key of that name; names are not used twice.")
@@ -68,6 +72,13 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     creation.add_argument("--scope", type=_scopes, required=True, help=f"what it allows, with commas between: {scopes}")
     creation.add_argument("--owner", type=_name, help="whose uploads it reaches (default: its name)")
     creation.add_argument("--expires", type=_lifetime, help='after so long it opens nothing any more, such as "90 d"')
+    limits = creation.add_argument_group(
+        "quota", "in place of the server's, on all that the owner sends; what is not given here is not limited then"
+    )
+    limits.add_argument("--quota-bytes", type=_size, help='stored within the window, such as "10 GB"')
+    limits.add_argument("--quota-files", type=_count, help="stored within the window")
+    limits.add_argument("--quota-window", type=_window, help='how far back they count (default: "1 d")')
+    limits.add_argument("--uploads", type=_count, help="not finished, at a time")
     actions.add_parser("list", help="names, owners, scopes and dates")
     revocation = actions.add_parser("revoke", help="let a key open nothing any more, for good")
     revocation.add_argument("name", type=_name)
@@ -90,9 +101,20 @@ def _described(key: Key) -> str:
     ends = {"expires": key.expires_at, "revoked": key.revoked_at}
     dates = (f"{word} {moment:%Y-%m-%d %H:%M}Z" for word, moment in ends.items() if moment is not None)
     scopes = ",".join(sorted(key.scopes))
+    limits = () if key.quota is None else (f"quota {_limits(key.quota)}",)
     return ", ".join(
-        (f"{key.name}: {scopes}", f"owner {key.owner}", f"created {key.created_at:%Y-%m-%d %H:%M}Z", *dates)
+        (f"{key.name}: {scopes}", f"owner {key.owner}", f"created {key.created_at:%Y-%m-%d %H:%M}Z", *dates, *limits)
     )
+
+
+def _limits(quota: Quota) -> str:
+    if quota.is_unlimited:
+        return "without limit"
+    size = None if quota.size is None else SIZES.text(quota.size)
+    files = None if quota.files is None else f"{quota.files} files"
+    uploads = None if quota.uploads is None else f"{quota.uploads} uploads at a time"
+    window = LIFETIMES.text(quota.window // timedelta(seconds=1))
+    return " and ".join(limit for limit in (size, files, uploads) if limit) + f" in {window}"
 
 
 def _say(*lines: str) -> None:
@@ -117,6 +139,41 @@ def _scopes(text: str) -> frozenset[Scope]:
         return frozenset(Scope(word.strip()) for word in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"there are {', '.join(Scope)}") from None
+
+
+def _quota(chosen: argparse.Namespace) -> Quota | None:
+    """None where no part of it is given."""
+    limits = chosen.quota_bytes, chosen.quota_files, chosen.uploads
+    if chosen.quota_window is None:
+        return None if limits == (None, None, None) else Quota(*limits)
+    return Quota(*limits, chosen.quota_window)
+
+
+def _size(text: str) -> int:
+    try:
+        size = SIZES.steps(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return _positive(size)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError("give a whole number")
+    return _positive(int(text))
+
+
+def _positive(number: int) -> int:
+    if not 0 < number < WITHOUT_LIMIT:
+        raise argparse.ArgumentTypeError("too little, or too much, for a limit")
+    return number
+
+
+def _window(text: str) -> timedelta:
+    window = _lifetime(text)
+    if window > LONGEST:
+        raise argparse.ArgumentTypeError(f"at most {LONGEST.days} d")
+    return window
 
 
 def _lifetime(text: str) -> timedelta:

@@ -75,6 +75,8 @@ class Terms:
     """Whether it is a piece for a later concatenation, and never a recording of its own."""
     final: bool = False
     """Whether it is made of such pieces, and takes no bytes from a client."""
+    reserved: int | None = None
+    """Bytes of its owner's quota; None where there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,11 @@ class Upload:
     """Why it was refused."""
     owner: str | None = None
     """Within whose reach it is; None for what came without an API key."""
+
+    @property
+    def reserved(self) -> int | None:
+        """Bytes of its owner's quota; None where there was none."""
+        return None if self.terms is None else self.terms.reserved
 
     @property
     def is_partial(self) -> bool:

@@ -35,6 +35,7 @@ from pydantic_settings import (
 )
 
 from maie_aiohttp.addresses import origin, socket_address, web_address
+from maie_aiohttp.limits.quota import LONGEST, MINUTE
 from maie_aiohttp.units import GIB, KIB, MIB, SIZES, Duration, Rate, Ratio, Size, within
 
 if TYPE_CHECKING:
@@ -171,6 +172,15 @@ class Limits(_Group):
     body_timeout: Duration = Field(default=3_600.0, gt=0)
 
 
+class Quota(_Group):
+    """What one owner may use. What is not set is not limited."""
+
+    size: Annotated[Size, Field(gt=0)] | None = None
+    files: Annotated[Count, Field(gt=0)] | None = None
+    uploads: Annotated[Count, Field(gt=0)] | None = None
+    window: Annotated[Duration, Field(ge=MINUTE.total_seconds(), le=LONGEST.total_seconds())] = 86_400.0
+
+
 class Resumable(_Group):
     """Uploads that go on in another request."""
 
@@ -253,6 +263,7 @@ class Settings(BaseSettings):
     access: Access = Access()
     cors: Cors = Cors()
     limits: Limits = Limits()
+    quota: Quota = Quota()
     resumable: Resumable = Resumable()
     idempotency: Idempotency = Idempotency()
     storage: Storage = Storage()

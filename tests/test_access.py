@@ -311,7 +311,7 @@ async def test_revoking_the_last_key_opens_nothing(client: Client) -> None:
     [
         ("ALTER TABLE api_keys RENAME TO hidden", "ALTER TABLE hidden RENAME TO api_keys"),
         (
-            "INSERT INTO api_keys VALUES ('eve', 'x', 'eve', '[\"unheard-of\"]', 1, NULL, NULL)",
+            "INSERT INTO api_keys VALUES ('eve', 'x', 'eve', '[\"unheard-of\"]', 1, NULL, NULL, NULL)",
             "DELETE FROM api_keys WHERE name = 'eve'",
         ),
     ],

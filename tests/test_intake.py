@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -32,7 +33,7 @@ from maie_aiohttp.errors import (
 from maie_aiohttp.formats import CORE
 from maie_aiohttp.inspection.inspector import Inspector
 from maie_aiohttp.intake.delivery import Intake, Rules
-from maie_aiohttp.model import Declared, KeyUse, Status, Upload
+from maie_aiohttp.model import Declared, Status, Upload
 from maie_aiohttp.stores.disk import DiskStore
 from maie_aiohttp.upkeep.reconcile import recover
 from tests import audio
@@ -254,8 +255,8 @@ async def test_a_record_whose_acknowledgement_got_lost_is_stored(
 ) -> None:
     settle = catalog.settle
 
-    async def settle_and_fail(uploads: Sequence[Upload], use: KeyUse | None) -> None:
-        await settle(uploads, use)
+    async def settle_and_fail(uploads: Sequence[Upload], *rest: Any) -> None:
+        await settle(uploads, *rest)
         raise StorageFailed("The connection was lost.")
 
     monkeypatch.setattr(catalog, "settle", settle_and_fail)
@@ -308,7 +309,7 @@ async def test_a_retraction_that_fails_leaves_the_marks(
 ) -> None:
     audio, away = folder / "audio", folder / "away"
 
-    async def refuse(_: Sequence[Upload], __: KeyUse | None) -> None:
+    async def refuse(*_: object) -> None:
         audio.rename(away)
         audio.touch()
         raise StorageFull("There is no room.")

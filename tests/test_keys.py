@@ -8,8 +8,9 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,11 @@ from aiohttp import ClientSession
 from maie_aiohttp.catalogs.salvage import salvage
 from maie_aiohttp.command import main
 from maie_aiohttp.credentials import digest_of
+from maie_aiohttp.limits.quota import Quota
 from tests import crew
 from tests.conftest import configure, serving
 from tests.keys import EVERYTHING, bearer, key
-from tests.layers import as_root
+from tests.layers import as_root, sql_catalog
 from tests.scenarios import process
 from tests.wire import COLLECTION, WAV
 
@@ -62,6 +64,30 @@ async def becomes(session: ClientSession, status: int, secret: str) -> None:
                 if answer.status == status:
                     return
             await asyncio.sleep(0.05)
+
+
+QUOTAS = {
+    ("--quota-bytes", "10GB", "--quota-files", "1000", "--quota-window", "7 d", "--uploads", "50"): (
+        "quota 10 GB and 1000 files and 50 uploads at a time in 7 d",
+        Quota(10**10, 1000, 50, timedelta(days=7)),
+    ),
+    ("--quota-bytes", "1 B"): ("quota 1 B in 1 d", Quota(1)),
+    ("--uploads", "1"): ("quota 1 uploads at a time in 1 d", Quota(uploads=1)),
+    ("--quota-window", "31 d"): ("quota without limit", Quota(window=timedelta(days=31))),
+    (): ("", None),
+}
+
+
+@pytest.mark.parametrize(("words", "described", "quota"), [(k, *v) for k, v in QUOTAS.items()])
+async def test_a_quota_is_kept_with_the_key(
+    folder: Path, words: Sequence[str], described: str, quota: Quota | None
+) -> None:
+    await created(folder, "ada", "--scope", "upload", *words)
+    listed = await keys(folder, "list")
+    assert ("quota" in listed.stdout) == bool(quota)
+    assert listed.stdout.endswith(f"{described}\n")
+    async with sql_catalog(folder / "catalog.sqlite") as catalog:
+        assert [key.quota for key in await catalog.keyring.all()] == [quota]
 
 
 async def test_before_the_first_start_and_beside_a_server(folder: Path) -> None:
@@ -146,6 +172,14 @@ async def test_names_are_not_used_twice(folder: Path) -> None:
         ["create", "ada", "--scope", "read", "--expires", "90"],
         ["create", "ada", "--scope", "read", "--expires", "0 d"],
         ["create", "ada", "--scope", "read", "--expires", "999999999999 d"],
+        ["create", "ada", "--scope", "upload", "--quota-bytes", "10"],
+        ["create", "ada", "--scope", "upload", "--quota-bytes", "0 B"],
+        ["create", "ada", "--scope", "upload", "--quota-bytes", "99999999999 TB"],
+        ["create", "ada", "--scope", "upload", "--quota-files", "0"],
+        ["create", "ada", "--scope", "upload", "--quota-files", "ten"],
+        ["create", "ada", "--scope", "upload", "--uploads", "-1"],
+        ["create", "ada", "--scope", "upload", "--quota-window", "0 d"],
+        ["create", "ada", "--scope", "upload", "--quota-window", "32 d"],
         ["revoke", "maie_looks-like-a-key"],
         [],
     ],

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NoReturn
 
@@ -14,6 +15,7 @@ import structlog
 from maie_aiohttp.addresses import is_loopback, web_host
 from maie_aiohttp.credentials import WITHOUT_KEY, Caller, Key, digest_of
 from maie_aiohttp.interfaces import Keyring
+from maie_aiohttp.limits.quota import UNLIMITED, Quota
 from maie_aiohttp.settings import ConfigurationError, Server, WithoutKeys
 
 REFRESH = 0.5
@@ -25,9 +27,12 @@ log = structlog.get_logger()
 class Access:
     """The keys, and what goes on for those who came in."""
 
-    def __init__(self, keyring: Keyring, without_keys: WithoutKeys) -> None:
+    def __init__(self, keyring: Keyring, without_keys: WithoutKeys, quota: Quota = UNLIMITED) -> None:
+        """`quota` is for those who have none of their own."""
         self._keyring = keyring
         self._without_keys = without_keys
+        self._quota = quota
+        self._nobody = replace(WITHOUT_KEY, quota=quota)
         self._keys: Mapping[str, Key] = {}
         """By digest."""
         self._version: object = None
@@ -74,13 +79,13 @@ class Access:
         key = self._keys.get(digest)
         if key is None or not hmac.compare_digest(key.digest, digest) or not key.is_valid(datetime.now(UTC)):
             return None
-        return Caller(key.name, key.owner, key.scopes)
+        return Caller(key.name, key.owner, key.scopes, key.quota or self._quota)
 
     def without_key(self, *, is_local: bool) -> Caller | None:
         """Whoever has none; None if they must not come in."""
         if self._keys or self._without_keys == "nobody":
             return None
-        return WITHOUT_KEY if is_local or self._without_keys == "anybody" else None
+        return self._nobody if is_local or self._without_keys == "anybody" else None
 
     @contextmanager
     def stream(self, caller: Caller, end: Callable[[], None]) -> Iterator[None]:

@@ -102,6 +102,16 @@ class Database:
         stopped, and must not come after what others do next. Raises what `change` raises."""
         await self._changes.submit(change)
 
+    async def changes_a_row(self, statement: Executable) -> bool:
+        """Write it alone. Returns whether there was a row for it to change."""
+        changed: list[int] = []
+
+        def change(transaction: Transaction) -> None:
+            changed.append(transaction.execute(statement).rowcount)
+
+        await self.write(change)
+        return changed[-1] == 1
+
     async def read(self, query: Executable) -> Sequence[RowMapping]:
         """All rows of the answer."""
         with _translated():

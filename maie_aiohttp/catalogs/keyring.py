@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Executable, RowMapping, func, select, update
+from sqlalchemy import RowMapping, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from maie_aiohttp.catalogs.database import Database, Transaction
+from maie_aiohttp.catalogs.database import Database
 from maie_aiohttp.catalogs.rows import from_microseconds, to_microseconds
 from maie_aiohttp.catalogs.schema import api_keys
 from maie_aiohttp.credentials import Key, Scope
+from maie_aiohttp.limits.quota import Quota
 
 
 class SqlKeyring:
@@ -29,20 +31,13 @@ class SqlKeyring:
         return [_to_key(row) for row in await self._database.read(oldest_first)]
 
     async def add(self, key: Key) -> bool:
-        return await self._changes_a_row(insert(api_keys).values(_row(key)).on_conflict_do_nothing())
+        return await self._database.changes_a_row(insert(api_keys).values(_row(key)).on_conflict_do_nothing())
 
     async def revoke(self, name: str, moment: datetime) -> bool:
         valid = api_keys.c.name == name, api_keys.c.revoked_at.is_(None)
-        return await self._changes_a_row(update(api_keys).where(*valid).values(revoked_at=to_microseconds(moment)))
-
-    async def _changes_a_row(self, statement: Executable) -> bool:
-        changed: list[int] = []
-
-        def change(transaction: Transaction) -> None:
-            changed.append(transaction.execute(statement).rowcount)
-
-        await self._database.write(change)
-        return changed[-1] == 1
+        return await self._database.changes_a_row(
+            update(api_keys).where(*valid).values(revoked_at=to_microseconds(moment))
+        )
 
 
 def _row(key: Key) -> dict[str, object]:
@@ -54,6 +49,7 @@ def _row(key: Key) -> dict[str, object]:
         "created_at": to_microseconds(key.created_at),
         "expires_at": key.expires_at and to_microseconds(key.expires_at),
         "revoked_at": key.revoked_at and to_microseconds(key.revoked_at),
+        "quota": key.quota and _quota_column(key.quota),
     }
 
 
@@ -66,7 +62,18 @@ def _to_key(row: RowMapping) -> Key:
         created_at=from_microseconds(row["created_at"]),
         expires_at=_moment(row["expires_at"]),
         revoked_at=_moment(row["revoked_at"]),
+        quota=None if row["quota"] is None else _quota(row["quota"]),
     )
+
+
+def _quota_column(quota: Quota) -> dict[str, object]:
+    window = quota.window // timedelta(seconds=1)
+    return {"size": quota.size, "files": quota.files, "uploads": quota.uploads, "window": window}
+
+
+def _quota(column: Mapping[str, Any]) -> Quota:
+    window = timedelta(seconds=column["window"])
+    return Quota(column["size"], column["files"], column["uploads"], window)
 
 
 def _moment(number: int | None) -> datetime | None:

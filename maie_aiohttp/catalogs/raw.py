@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy.engine import make_url
 
 from maie_aiohttp.catalogs.rows import to_upload
-from maie_aiohttp.catalogs.schema import REVISION
+from maie_aiohttp.catalogs.schema import REVISION, metadata
 from maie_aiohttp.errors import Busy, StorageFailed
 from maie_aiohttp.model import Upload
 
@@ -84,7 +84,7 @@ class RawCatalog:
             tables = {row[0] for row in self._rows("SELECT name FROM sqlite_master")}
         except StorageFailed as error:
             return [str(error.__cause__)]
-        missing = sorted({"uploads", "outbox", "idempotency_keys", "api_keys", "alembic_version"} - tables)
+        missing = sorted({*metadata.tables, "alembic_version"} - tables)
         return [*(line for line in found if line != "ok"), *(f"there is no table {name}" for name in missing)]
 
     def check_revision(self) -> None:

@@ -113,6 +113,7 @@ def _terms_column(terms: Terms) -> dict[str, object]:
         "digests": {name: digest.hex() for name, digest in terms.digests.items()},
         "echo": dict(terms.echo),
         "final": terms.final,
+        "reserved": terms.reserved,
     }
 
 
@@ -123,6 +124,7 @@ def _terms(column: Mapping[str, Any], *, partial: bool) -> Terms:
         echo=column["echo"],
         partial=partial,
         final=column["final"],
+        reserved=column.get("reserved"),
     )
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration; a catalog that already stands there starts without loading Alembic."""
 
 metadata = MetaData()
@@ -85,5 +85,29 @@ api_keys = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("quota", JSON(none_as_null=True)),
 )
 """Revoked keys stay: their names stand in logs, and as long as there is one, nobody comes in without."""
+
+quota_reservations = Table(
+    "quota_reservations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("files", Integer, nullable=False),
+    Index("quota_reservations_by_owner", "owner"),
+)
+"""What is not finished, of owners with a quota; the owner of what came without a key is the empty text. That for an
+upload which comes in pieces has its id, and goes in the transaction that ends it."""
+
+quota_uses = Table(
+    "quota_uses",
+    metadata,
+    Column("owner", String(64), primary_key=True),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("files", BigInteger, nullable=False),
+)
+"""What was stored in each minute since the epoch; written in the transaction of the uploads, and still there when these
+are deleted."""

@@ -13,8 +13,9 @@ from uuid import UUID
 from sqlalchemy import URL, ColumnElement, Select, delete, select, text, tuple_, update
 from sqlalchemy.dialects.sqlite import insert
 
-from maie_aiohttp.catalogs.database import DAMAGED, Database, Transaction, is_damage
+from maie_aiohttp.catalogs.database import DAMAGED, Change, Database, Transaction, is_damage
 from maie_aiohttp.catalogs.keyring import SqlKeyring
+from maie_aiohttp.catalogs.quotas import SqlQuotaBook, spend, unreserve
 from maie_aiohttp.catalogs.rows import key_row, outbox_row, to_key_use, to_microseconds, to_upload, upload_row
 from maie_aiohttp.catalogs.schema import idempotency_keys, outbox, uploads
 from maie_aiohttp.catalogs.upgrade import upgrade, version
@@ -34,6 +35,7 @@ class SqlCatalog:
         self._database = database
         self._contradicts_itself = False
         self.keyring = SqlKeyring(database)
+        self.quotas = SqlQuotaBook(database)
 
     @classmethod
     async def open(cls, url: str, turn: Callable[[], AbstractContextManager[None]] = nullcontext) -> SqlCatalog:
@@ -73,11 +75,14 @@ class SqlCatalog:
     async def advance(self, upload: Upload) -> None:
         await self._database.write(partial(_advance, upload=upload))
 
-    async def settle(self, uploads: Sequence[Upload], use: KeyUse | None = None) -> KeyUse | None:
+    async def settle(
+        self, uploads: Sequence[Upload], use: KeyUse | None = None, reservation: UUID | None = None
+    ) -> KeyUse | None:
+        record = partial(_settle, settled=uploads, reservation=reservation)
         if use is None:
-            await self._database.write(partial(_settle, settled=uploads))
+            await self._database.write(record)
             return None
-        once = _Once(uploads, use)
+        once = _Once(record, use)
         await self._database.write(once)
         return once.earlier
 
@@ -152,7 +157,7 @@ def _advance(transaction: Transaction, upload: Upload) -> None:
     transaction.execute(update(uploads).where(*_receiving(upload)).values(columns))
 
 
-def _settle(transaction: Transaction, settled: Sequence[Upload]) -> None:
+def _settle(transaction: Transaction, settled: Sequence[Upload], reservation: UUID | None) -> None:
     for upload in settled:
         if upload.terms is not None:
             replaced = transaction.execute(delete(uploads).where(*_undecided(upload)))
@@ -160,14 +165,17 @@ def _settle(transaction: Transaction, settled: Sequence[Upload]) -> None:
                 raise NotFound("The upload was given up meanwhile.")
     transaction.insert(uploads, [upload_row(upload) for upload in settled])
     transaction.insert(outbox, [outbox_row(upload) for upload in settled])
+    if reservation is not None:
+        stored = [upload.stored for upload in settled if upload.stored is not None]
+        spend(transaction, reservation, settled[0].owner, [one.size for one in stored], stored[0].at)
 
 
 class _Once:
-    """Uploads that are recorded only if their key is new. Its being unique decides, also between processes. They may
+    """What is recorded only if its key is new. Its being unique decides, also between processes. They may
     find their own use of it: a transaction is tried again, and it may have failed when all was written already."""
 
-    def __init__(self, uploads: Sequence[Upload], use: KeyUse) -> None:
-        self._uploads = uploads
+    def __init__(self, record: Change, use: KeyUse) -> None:
+        self._record = record
         self._use = use
         self.earlier: KeyUse | None = None
         """The use that others have made of it."""
@@ -175,7 +183,7 @@ class _Once:
     def __call__(self, transaction: Transaction) -> None:
         new = transaction.execute(insert(idempotency_keys).values(key_row(self._use)).on_conflict_do_nothing())
         if new.rowcount:
-            _settle(transaction, self._uploads)
+            self._record(transaction)
         same_key = select(idempotency_keys).where(idempotency_keys.c.key == self._use.key)
         found = to_key_use(transaction.execute(same_key).mappings().one())
         self.earlier = None if found.uploads == self._use.uploads else found
@@ -198,9 +206,12 @@ def _move(transaction: Transaction, id: UUID, status: Status, reason: str | None
     end = None if expires_at is None else to_microseconds(expires_at)
     changed = update(uploads).values(status=status.value, reason=reason, expires_at=end)
     transaction.execute(changed.where(uploads.c.id == id, allowed))
+    if status not in UNDECIDED:
+        unreserve(transaction, id)
 
 
 def _remove(transaction: Transaction, id: UUID) -> None:
     removed = transaction.execute(delete(uploads).where(uploads.c.id == id))
     if removed.rowcount == 0:
         raise NotFound("There is no such upload.")
+    unreserve(transaction, id)

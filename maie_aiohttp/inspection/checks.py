@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from struct import unpack_from
 
 from maie_aiohttp import formats
-from maie_aiohttp.errors import ChecksumMismatch, DigestMismatch, Empty, NotAudio, Rejected, TooLarge
+from maie_aiohttp.errors import (
+    ChecksumMismatch,
+    DigestMismatch,
+    Empty,
+    IntakeError,
+    NotAudio,
+    OverQuota,
+    Rejected,
+    TooLarge,
+)
 from maie_aiohttp.inspection import libmagic
 from maie_aiohttp.interfaces import HEAD, Chunk, Content
 
@@ -35,20 +44,32 @@ def too_long(limit: int) -> TooLarge:
     return TooLarge(f"The upload is larger than the {limit} bytes announced.")
 
 
+def over_quota(limit: int) -> OverQuota:
+    """The refusal of more bytes than could be reserved when the upload began."""
+    return OverQuota(f"The upload is larger than the {limit} bytes that were left of the quota.")
+
+
 class SizeLimit(Check):
     """Cuts off at the chunk that passes the limit, with the `refusal` of it; `seen` bytes came before. One instance may
     watch several files of one request."""
 
-    def __init__(self, limit: int, refusal: Callable[[int], TooLarge] = too_large, *, seen: int = 0) -> None:
+    def __init__(self, limit: int, refusal: Callable[[int], IntakeError] = too_large, *, seen: int = 0) -> None:
         self._limit = limit
         self._refusal = refusal
         self._seen = seen
 
     def feed(self, chunk: Chunk) -> None:
-        """Raises `TooLarge`."""
+        """Raises the refusal."""
         self._seen += len(chunk)
         if self._seen > self._limit:
             raise self._refusal(self._limit)
+
+
+def size_limit(max_size: int, reserved: int | None, *, seen: int = 0) -> SizeLimit:
+    """Of what nobody has announced: what the server accepts, or what was reserved of a quota."""
+    if reserved is None or reserved >= max_size:
+        return SizeLimit(max_size, too_large, seen=seen)
+    return SizeLimit(reserved, over_quota, seen=seen)
 
 
 class Progress(Check):

@@ -18,9 +18,11 @@ import structlog
 
 from maie_aiohttp import formats
 from maie_aiohttp.access.owners import Owners
+from maie_aiohttp.access.quotas import Quotas, Reservation
 from maie_aiohttp.concurrency import to_its_end
+from maie_aiohttp.credentials import WITHOUT_KEY, Caller
 from maie_aiohttp.errors import Busy, Empty, StorageFull
-from maie_aiohttp.inspection.checks import Examination, Findings, Progress, SizeLimit, too_large
+from maie_aiohttp.inspection.checks import Examination, Findings, Progress, size_limit, too_large
 from maie_aiohttp.inspection.inspector import Inspector
 from maie_aiohttp.inspection.scanner import NoScanner
 from maie_aiohttp.intake.claims import Claims
@@ -29,6 +31,7 @@ from maie_aiohttp.intake.locks import Locks, uninterruptible
 from maie_aiohttp.intake.settlement import Received, Settlement, discard
 from maie_aiohttp.interfaces import Ahead, Catalog, Scanner, Store
 from maie_aiohttp.limits.ledger import Claim
+from maie_aiohttp.limits.quota import Need
 from maie_aiohttp.model import Declared, Metadata, Status, Stored, Upload
 from maie_aiohttp.progress.hub import Hub
 
@@ -71,6 +74,7 @@ class Intake:
         self.scanner = scanner
         self.claims = Claims(store)
         self.owners = Owners(catalog)
+        self.quotas = Quotas(catalog.quotas, locks.own, locks.is_owned)
         self.hub = hub or Hub()
         self.receiving = self.hub.receiving
         """Uploads whose bytes are on their way."""
@@ -93,14 +97,25 @@ class Intake:
         return await self.store.admit(size)
 
     @asynccontextmanager
-    async def delivery(self, declared: Declared, owner: str | None = None) -> AsyncIterator[Delivery]:
-        """A new request, of which so much is known, of that owner. Raises what `admit` raises."""
+    async def delivery(
+        self, declared: Declared, caller: Caller = WITHOUT_KEY, *, most: int | None = None
+    ) -> AsyncIterator[Delivery]:
+        """A new request of the caller, of which so much is known, and whose files may have `most` bytes together, where
+        more is declared than they. Raises what `admit` raises, and `OverQuota`."""
         claim = await self.admit(declared)
         try:
-            async with Delivery(self, claim, owner) as delivery:
+            async with (
+                self.quotas.reserved(caller, self.need(declared, most)) as reservation,
+                Delivery(self, claim, caller.owner, reservation) as delivery,
+            ):
                 yield delivery
         finally:
             claim.release()
+
+    def need(self, declared: Declared, most: int | None = None) -> Need:
+        """Of a quota, for what is declared."""
+        most = most or declared.at_most or self.rules.max_size
+        return Need(declared.at_most or 1, min(most, self.rules.max_size))
 
     async def inspect(self, received: Received) -> None:
         """Have a finished file decoded where its head alone did not tell enough. Raises `NotAudio`."""
@@ -159,11 +174,12 @@ class Intake:
 class Delivery:
     """The files of one request. Leaving it unsettled leaves nothing of them on disk."""
 
-    def __init__(self, intake: Intake, claim: Claim, owner: str | None) -> None:
+    def __init__(self, intake: Intake, claim: Claim, owner: str | None, reservation: Reservation) -> None:
         self._intake = intake
         self._claim = claim
         self._owner = owner
-        self._limit = SizeLimit(intake.rules.max_size)
+        self._reservation = reservation
+        self._limit = size_limit(intake.rules.max_size, reservation.size)
         self._settlement = Settlement(intake.store, intake.catalog, intake.hub)
         self._begun: list[UUID] = []
         self._received: list[Received] = []
@@ -183,6 +199,7 @@ class Delivery:
 
     async def receive(self, declared: Declared, chunks: AsyncIterator[bytes]) -> None:
         """Take one file to its end. Raises what is wrong with it as soon as that is known."""
+        await self._reservation.take_file()
         upload = _begun(declared, self._owner)
         self._owned.enter_context(self._intake.locks.own(upload.id))
         self._begun.append(upload.id)
@@ -201,8 +218,10 @@ class Delivery:
         with ExitStack() as held:
             for id in self._begun:  # others may find them in the catalog before this is done, and delete them
                 held.enter_context(self._intake.locks.try_hold(id))
-            uploads = await self._settlement.settle(complete, key)
+            uploads = await self._settlement.settle(complete, key, self._reservation.id)
         stored = {upload.id for upload in uploads}
+        if not stored.isdisjoint(self._begun):
+            self._reservation.keep()
         self._begun = [id for id in self._begun if id not in stored]
         return uploads
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from maie_aiohttp.errors import Complete, Gone, InconsistentLength, IntakeError, Interrupted, OffsetMismatch
-from maie_aiohttp.inspection.checks import Check, Progress, SizeLimit, too_large, too_long
+from maie_aiohttp.inspection.checks import Check, Progress, SizeLimit, size_limit, too_long
 from maie_aiohttp.intake.locks import Interrupt
 from maie_aiohttp.interfaces import Advance, Chunk, unheard
 from maie_aiohttp.model import Status, Upload
@@ -92,7 +92,7 @@ class Arrival:
         self._piece = piece
         self._limit: Check
         if upload.size is None:
-            self._limit = SizeLimit(max_size, too_large, seen=upload.offset)
+            self._limit = size_limit(max_size, upload.reserved, seen=upload.offset)
         else:
             self._limit = SizeLimit(upload.size, too_long, seen=upload.offset)
 
@@ -114,7 +114,7 @@ class Arrival:
         return self.failure is None and (size == self._upload.size if said is None else said)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes. Raises `TooLarge` beyond what the upload may have."""
+        """The bytes. Raises `TooLarge` or `OverQuota` beyond what the upload may have."""
         async for chunk in self._until_broken():
             self._limit.feed(chunk)
             self.progress.feed(chunk)

@@ -19,8 +19,18 @@ import structlog
 
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.credentials import WITHOUT_KEY, Caller
-from maie_aiohttp.errors import Damaged, Gone, IntakeError, Malformed, NotFound, Rejected, StorageFailed, Truncated
-from maie_aiohttp.inspection.checks import Check, Message, too_large, too_long
+from maie_aiohttp.errors import (
+    Damaged,
+    Gone,
+    IntakeError,
+    Malformed,
+    NotFound,
+    OverQuota,
+    Rejected,
+    StorageFailed,
+    Truncated,
+)
+from maie_aiohttp.inspection.checks import Check, Message, over_quota, too_large, too_long
 from maie_aiohttp.intake.delivery import REMEMBERED, Intake
 from maie_aiohttp.intake.examinations import Examinations
 from maie_aiohttp.intake.locks import uninterruptible
@@ -58,18 +68,16 @@ class Resumption:
         *,
         metadata: Metadata,
         echo: Mapping[str, str],
-        owner: str | None = None,
+        caller: Caller = WITHOUT_KEY,
         partial: bool = False,
     ) -> Upload:
-        """Begin an upload; `declared.at_most` is its length, None if that is not known yet. Raises what
-        `Intake.admit` raises."""
+        """Begin an upload of the caller; `declared.at_most` is its length, None if that is not known yet. Raises what
+        `Intake.admit` raises, and `OverQuota`."""
         terms = Terms(declared.media_type, declared.digests, echo, partial)
         with self._locks.own(id := uuid4()):
-            return await self._create(id, declared, metadata, terms, owner)
+            return await self._create(id, declared, metadata, terms, caller)
 
-    async def _create(
-        self, id: UUID, declared: Declared, metadata: Metadata, terms: Terms, owner: str | None
-    ) -> Upload:
+    async def _create(self, id: UUID, declared: Declared, metadata: Metadata, terms: Terms, caller: Caller) -> Upload:
         claim = await self._intake.admit(declared)
         now = datetime.now(UTC)
         upload = Upload(
@@ -82,15 +90,18 @@ class Resumption:
             metadata=metadata,
             terms=terms,
             expires_at=now + self.lifetime,
-            owner=owner,
+            owner=caller.owner,
         )
         try:
-            await to_its_end(self._record(upload))
+            async with self._intake.quotas.reserved_for(id, caller, self._intake.need(declared)) as reservation:
+                upload = replace(upload, terms=replace(terms, reserved=reservation.size))
+                await to_its_end(self._record(upload))
+                reservation.keep()
         except BaseException:
             claim.release()
             raise
         self._claims.keep(upload.id, claim)
-        self._intake.owners.note(upload.id, owner)
+        self._intake.owners.note(upload.id, caller.owner)
         self._intake.hub.publish(upload)
         log.info("upload begun", upload=str(upload.id), size=upload.size)
         return upload
@@ -134,14 +145,14 @@ class Resumption:
             sizes = [await self._size_of_part(id, caller) for id in parts]
             terms = Terms(declared.media_type, declared.digests, echo, final=True)
             with self._locks.own(id := uuid4()):
-                whole = await self._create(id, replace(declared, at_most=sum(sizes)), metadata, terms, caller.owner)
+                whole = await self._create(id, replace(declared, at_most=sum(sizes)), metadata, terms, caller)
                 return await self._join(whole, Piece(0, self._parts(parts, sizes), uninterruptible, size=whole.size))
 
     async def _join(self, whole: Upload, piece: Piece) -> Upload:
         try:
             async with self._locks.hold(whole.id, uninterruptible):
                 return await self._continue(whole, piece, Interruption(uninterruptible))
-        except Rejected:  # its record tells why
+        except (Rejected, OverQuota):  # its record tells why
             raise
         except IntakeError:
             await self._intake.remove(whole.id)  # nobody was told of it
@@ -162,7 +173,7 @@ class Resumption:
         try:
             await self._check_room(upload, piece)
             upload = await self._examine(upload, piece, arrival, interruption)
-        except (Rejected, Damaged) as error:
+        except (Rejected, OverQuota, Damaged) as error:
             await to_its_end(self._reject(upload, error))
             raise
         if arrival.failure is not None:
@@ -177,6 +188,8 @@ class Resumption:
         size = max(end, upload.size or 0)
         if size > self._intake.rules.max_size:
             raise too_large(self._intake.rules.max_size)
+        if upload.reserved is not None and size > upload.reserved:
+            raise over_quota(upload.reserved)
         await self._claims.ensure(upload.id, size - upload.offset)
 
     async def _examine(self, upload: Upload, piece: Piece, arrival: Arrival, interruption: Interruption) -> Upload:
@@ -231,7 +244,9 @@ class Resumption:
     async def _settle(self, received: Received) -> Upload:
         await self._intake.inspect(received)
         async with self._screening.passed(received):
-            (upload,) = await Settlement(self._store, self._catalog, self._intake.hub).settle([received])
+            settlement = Settlement(self._store, self._catalog, self._intake.hub)
+            reservation = None if received.upload.reserved is None else received.upload.id
+            (upload,) = await settlement.settle([received], reservation=reservation)
         self._claims.end(upload.id)
         return upload
 

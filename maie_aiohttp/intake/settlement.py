@@ -39,17 +39,22 @@ class Settlement:
         self.decided = True
         """Whether it is known what is stored. As long as it is not, the marks must stay, for start-up."""
 
-    async def settle(self, received: Sequence[Received], key: Key | None = None) -> Sequence[Upload]:
+    async def settle(
+        self, received: Sequence[Received], key: Key | None = None, reservation: UUID | None = None
+    ) -> Sequence[Upload]:
         """Make it all part of the catalog; from the return on, it cannot be lost. Once begun it runs to its end,
         whatever becomes of the request. If the same request came before, by its `key`, that one's uploads are returned,
-        and these are only received again. Raises what `idempotency.repeated` raises."""
-        return await to_its_end(self._settle(received, key))
+        and these are only received again. What they use of a quota was reserved as `reservation`. Raises what
+        `idempotency.repeated` raises."""
+        return await to_its_end(self._settle(received, key, reservation))
 
-    async def _settle(self, received: Sequence[Received], key: Key | None) -> Sequence[Upload]:
+    async def _settle(
+        self, received: Sequence[Received], key: Key | None, reservation: UUID | None
+    ) -> Sequence[Upload]:
         self.decided = False
         uploads = await self._publish(received)
         use = use_of(key, uploads) if key else None
-        earlier = await self._record(uploads, use)
+        earlier = await self._record(uploads, use, reservation)
         if use and earlier:
             await self._retract(uploads)
             return await self._repeat(use, earlier)
@@ -78,11 +83,11 @@ class Settlement:
         log.info("request repeated", uploads=[str(upload.id) for upload in uploads])
         return uploads
 
-    async def _record(self, uploads: Sequence[Upload], use: KeyUse | None) -> KeyUse | None:
+    async def _record(self, uploads: Sequence[Upload], use: KeyUse | None, reservation: UUID | None) -> KeyUse | None:
         """Returns an earlier use of the key. Where the catalog does not say what became of the records, it is asked
         whether they are there."""
         try:
-            return await self._catalog.settle(uploads, use)
+            return await self._catalog.settle(uploads, use, reservation)
         except (StorageFull, Busy):
             await self._retract(uploads)
             raise

@@ -14,8 +14,9 @@ from maie_aiohttp.protocols import multipart, raw, resumable, tus
 from maie_aiohttp.protocols.answers import created, digest
 from maie_aiohttp.protocols.entry import entered
 from maie_aiohttp.protocols.resumable_fields import parse
+from maie_aiohttp.web.appkeys import INTAKE, LIMITS
 from maie_aiohttp.web.locations import location, root
-from maie_aiohttp.web.permission import needs
+from maie_aiohttp.web.permission import known_caller, needs
 from maie_aiohttp.web.problems import http_answer
 from maie_aiohttp.web.records import as_json
 
@@ -70,12 +71,22 @@ async def options(request: web.Request) -> web.Response:
         "Allow": UPLOAD_METHODS if "id" in request.match_info else COLLECTION_METHODS,
         "Accept-Patch": f"{resumable.PARTIAL_UPLOAD}, {tus.CONTENT_TYPE}",
     }
-    return web.Response(status=204, headers={**allowed, **tus.options(request), **resumable.options(request)})
+    max_size = await _max_size(request)
+    return web.Response(
+        status=204, headers={**allowed, **tus.options(max_size), **resumable.options(request, max_size)}
+    )
 
 
 VERBS: Mapping[str, Callable[[web.Request], Awaitable[web.Response]]] = MappingProxyType(
     {"HEAD": look, "PATCH": append, "DELETE": remove}
 )
+
+
+async def _max_size(request: web.Request) -> int:
+    """Bytes that an upload of whoever asks may have now; who they are nobody needs to say."""
+    max_size, asks = request.app[LIMITS].max_size, known_caller(request)
+    left = None if asks is None else await request.app[INTAKE].quotas.left(asks)
+    return max_size if left is None else min(max_size, left)
 
 
 def _speaks_tus(request: web.Request) -> bool:

@@ -22,14 +22,14 @@ FIELD_NAME_SIZE = 255
 async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
     """Take the form to its end, once its header is not refused. Returns what is stored now; raises, and stores
     nothing, if any part is refused."""
-    boundary, owner = boundary_of(request), caller(request).owner
-    key = key_of(request.headers, "form", owner)
+    boundary, sender = boundary_of(request), caller(request)
+    key = key_of(request.headers, "form", sender.owner)
     intake, limits = request.app[INTAKE], request.app[LIMITS]
     files_together = Declared(at_most=_files_size(request.content_length, limits))
     fields = Fields(limits)
     files = 0
     at_most = None if request.content_length is None else min(request.content_length, limits.max_size)
-    async with intake.delivery(files_together, owner) as delivery:
+    async with intake.delivery(files_together, sender, most=at_most) as delivery:
         async for part in _at_most(limits.max_files + limits.max_fields, walk(boundary, body)):
             field = label(part, at_most=at_most)
             if field.file is None:

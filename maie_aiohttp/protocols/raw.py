@@ -15,10 +15,10 @@ from maie_aiohttp.web.permission import caller
 async def receive(request: web.Request, body: Body) -> Upload:
     """Take the file to its end, once its header is not refused. Returns it as it is stored now; raises, and stores
     nothing, if it is refused."""
-    intake, owner = request.app[INTAKE], caller(request).owner
-    key = key_of(request.headers, "raw", owner)
+    intake, sender = request.app[INTAKE], caller(request)
+    key = key_of(request.headers, "raw", sender.owner)
     file = declared(request.headers, disposition.filename(request.headers), at_most=request.content_length)
-    async with intake.delivery(file, owner) as delivery:
+    async with intake.delivery(file, sender) as delivery:
         await delivery.receive(file, body.chunks(request.app[LIMITS].chunk_size))
         (upload,) = await delivery.settle({}, key)
         return upload

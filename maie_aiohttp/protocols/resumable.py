@@ -17,6 +17,7 @@ from maie_aiohttp.errors import (
     IntakeError,
     Malformed,
     NotAudio,
+    OverQuota,
     TooLarge,
 )
 from maie_aiohttp.intake.pieces import Piece
@@ -26,7 +27,7 @@ from maie_aiohttp.protocols.answers import created, other_type
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.resumable_fields import EXPLICIT, PROGRESSIVE, TYPED, Fields, completeness, parse
 from maie_aiohttp.web.appkeys import INTAKE, LIMITS, RESUMPTION
-from maie_aiohttp.web.headers import declared_digests, offset_fields, upload_limit
+from maie_aiohttp.web.headers import declared_digests, limit_of, offset_fields, upload_limit
 from maie_aiohttp.web.locations import location, root
 from maie_aiohttp.web.permission import caller, own_id
 from maie_aiohttp.web.problems import answer
@@ -36,7 +37,7 @@ Handler = Callable[[web.Request, Body], Awaitable[web.Response]]
 
 PARTIAL_UPLOAD = "application/partial-upload"
 
-VERDICTS = (TooLarge, Empty, NotAudio, Infected, DigestMismatch)
+VERDICTS = (TooLarge, OverQuota, Empty, NotAudio, Infected, DigestMismatch)
 
 
 def _attributed(handler: Handler) -> Handler:
@@ -61,9 +62,9 @@ async def create(request: web.Request, body: Body) -> web.Response:
     fields = parse(request.headers)
     piece = _piece(request, body, fields, 0)
     upload = await request.app[RESUMPTION].create(
-        _declared(request, fields), metadata={}, echo={}, owner=caller(request).owner
+        _declared(request, fields), metadata={}, echo={}, caller=caller(request)
     )
-    place = {"Location": location(request, upload.id), "Upload-Limit": _limits(request, upload.expires_at)}
+    place = {"Location": location(request, upload.id), "Upload-Limit": limit_of(upload, request.app[LIMITS].max_size)}
     await _inform(body, fields, place)
     upload = await request.app[RESUMPTION].append(upload.id, piece)
     begun = web.json_response(as_json(upload, root(request)), status=201, headers=place)
@@ -98,10 +99,11 @@ async def remove(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-def options(request: web.Request) -> dict[str, str]:
-    """The header fields by which clients find out that this server speaks the protocol."""
+def options(request: web.Request, max_size: int) -> dict[str, str]:
+    """The header fields by which clients find out that this server speaks the protocol; their uploads may have so many
+    bytes."""
     expires_at = datetime.now(UTC) + request.app[RESUMPTION].lifetime
-    return {"Upload-Limit": _limits(request, expires_at)}
+    return {"Upload-Limit": upload_limit(max_size, expires_at)}
 
 
 def _declared(request: web.Request, fields: Fields) -> Declared:
@@ -159,9 +161,5 @@ def _refusal(request: web.Request, error: IntakeError, *, verdict: bool) -> web.
     response = answer(request, error)
     response.headers.update(completeness(verdict, parse(request.headers).dialect))
     if isinstance(error, TooLarge):
-        response.headers["Upload-Limit"] = _limits(request)
+        response.headers["Upload-Limit"] = upload_limit(request.app[LIMITS].max_size, None)
     return response
-
-
-def _limits(request: web.Request, expires_at: datetime | None = None) -> str:
-    return upload_limit(request.app[LIMITS].max_size, expires_at)

@@ -43,13 +43,13 @@ def _versioned(handler: _Handler[_Rest]) -> _Handler[_Rest]:
     return answer
 
 
-def options(request: web.Request) -> dict[str, str]:
-    """What `OPTIONS` tells of this door."""
+def options(max_size: int) -> dict[str, str]:
+    """What `OPTIONS` tells of this door, to somebody whose uploads may have so many bytes."""
     return {
         "Tus-Resumable": fields.VERSION,
         "Tus-Version": fields.VERSION,
         "Tus-Extension": ",".join(fields.EXTENSIONS),
-        "Tus-Max-Size": str(request.app[LIMITS].max_size),
+        "Tus-Max-Size": str(max_size),
         "Tus-Checksum-Algorithm": ",".join(fields.DIGEST_SIZES),
     }
 
@@ -67,7 +67,7 @@ async def create(request: web.Request, body: Body) -> web.Response:
     piece = _piece(request, body, offset=0) if request.body_exists else None
     declared, metadata = _declared(request, length)
     upload = await request.app[RESUMPTION].create(
-        declared, metadata=metadata, echo=_echo(request), owner=caller(request).owner, partial=concat is not None
+        declared, metadata=metadata, echo=_echo(request), caller=caller(request), partial=concat is not None
     )
     return _created(request, await _begun(request, upload.id, piece) if piece else upload)
 

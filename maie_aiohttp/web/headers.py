@@ -116,12 +116,17 @@ def upload_limit(max_size: int, expires_at: datetime | None) -> str:
     return f"{limits}, max-age={max(0, left)}"
 
 
+def limit_of(upload: Upload, max_size: int) -> str:
+    """`Upload-Limit` of an upload that has begun: also what was reserved of a quota for it bounds it."""
+    return upload_limit(max_size if upload.reserved is None else min(max_size, upload.reserved), upload.expires_at)
+
+
 def offset_fields(upload: Upload, max_size: int) -> dict[str, str]:
     """How far an upload came, in the fields of the IETF's resumable uploads (section 4.3.2); whether it is complete is
     said in different ways."""
     fields = {
         "Upload-Offset": str(upload.offset),
-        "Upload-Limit": upload_limit(max_size, upload.expires_at),
+        "Upload-Limit": limit_of(upload, max_size),
         "Cache-Control": "no-store",
     }
     return fields if upload.size is None else {**fields, "Upload-Length": str(upload.size)}

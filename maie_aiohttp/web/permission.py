@@ -56,6 +56,11 @@ def caller(request: web.Request) -> Caller:
     return request[_CALLER]
 
 
+def known_caller(request: web.Request) -> Caller | None:
+    """Who sends a request that everybody may send; None if nobody knows."""
+    return request.get(_CALLER)
+
+
 async def own_id(request: web.Request) -> UUID:
     """The upload a path speaks of, if it is within the caller's reach. Raises `NotFound`."""
     id = identifier(request)
@@ -90,7 +95,7 @@ def _is_local(request: web.Request) -> bool:
 
 
 def _check(request: web.Request, scopes: tuple[Scope, ...]) -> None:
-    known = request.get(_CALLER)
+    known = known_caller(request)
     if known is None:
         raise Unauthenticated("This needs an API key, and one that is valid.")
     if not any(known.may(scope) for scope in scopes):

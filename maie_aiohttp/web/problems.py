@@ -53,12 +53,13 @@ TITLES: Mapping[int, str] = {
     417: "Expectation Failed",
     422: "Unprocessable Content",
     423: "Locked",
+    429: "Too Many Requests",
     460: "Checksum Mismatch",
     500: "Internal Server Error",
     503: "Service Unavailable",
     507: "Insufficient Storage",
 }
-"""As RFC 9110, RFC 4918 and tus 1.0.0 have them; Python's names for these differ from version to version."""
+"""As RFC 9110, RFC 4918, RFC 6585 and tus 1.0.0 have them; Python's names for these differ from version to version."""
 
 KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.IntakeError: Kind(500, "internal"),
@@ -84,6 +85,7 @@ KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.Damaged: Kind(500, "damaged"),
     errors.Draining: Kind(503, "draining", {"Retry-After": "5"}),
     errors.Busy: Kind(503, "busy", {"Retry-After": "1"}),
+    errors.OverQuota: Kind(429, "over-quota"),
     errors.StorageFull: Kind(507, "storage-full"),
     errors.StorageFailed: Kind(500, "storage-failed"),
 }
@@ -114,6 +116,8 @@ def answer(request: web.BaseRequest, error: errors.IntakeError) -> web.Response:
     line("request refused", method=request.method, path=sent_path(request), status=kind.status, reason=str(error))
     if isinstance(error, errors.OffsetMismatch):
         return _offset_mismatch(request, kind, error)
+    if isinstance(error, errors.Limited):
+        kind = replace(kind, headers={"Retry-After": str(error.seconds)})
     return problem(request, kind, str(error))
 
 

@@ -22,9 +22,11 @@ from maie_aiohttp.catalogs import schema
 from maie_aiohttp.catalogs.rows import EPOCH
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.catalogs.upgrade import create, migrate, upgrade
+from maie_aiohttp.credentials import Key, Scope
 from maie_aiohttp.errors import StorageFailed
-from maie_aiohttp.model import KeyUse, Status
-from tests.layers import query, sql_catalog, stored_part, upload
+from maie_aiohttp.limits.quota import Need, Quota
+from maie_aiohttp.model import KeyUse, Status, Terms
+from tests.layers import NOON, query, sql_catalog, stored_part, upload
 
 
 def scripts() -> ScriptDirectory:
@@ -102,8 +104,17 @@ async def test_the_first_catalog_is_taken_over(path: Path) -> None:
     assert query(path, "SELECT * FROM outbox") == [(7, found.id.hex, "upload.stored", 2_000_000)]
 
 
+def forget_quotas(path: Path) -> None:
+    """Make the catalog one of a revision before there were quotas."""
+    query(path, "ALTER TABLE api_keys DROP COLUMN quota")
+    query(path, "DROP TABLE quota_reservations")
+    query(path, "DROP TABLE quota_uses")
+    query(path, "UPDATE alembic_version SET version_num = '0004'")
+
+
 def forget_owners(path: Path, revision: str) -> None:
     """Make the catalog one of a revision before there were owners."""
+    forget_quotas(path)
     query(path, "DROP INDEX uploads_newest_by_owner")
     query(path, "ALTER TABLE uploads DROP COLUMN owner")
     query(path, "DROP TABLE api_keys")
@@ -134,6 +145,22 @@ async def test_a_catalog_without_owners_is_taken_over(path: Path) -> None:
         of_nobody = replace(use, key="/a-key")
         assert await catalog.settle([again], replace(of_nobody, uploads=(again.id,))) == of_nobody
     assert query(path, "SELECT upload_id FROM outbox") == [(given.id.hex,)]
+
+
+async def test_a_catalog_without_quotas_is_taken_over(path: Path) -> None:
+    key = Key("ada", "0" * 64, "ada", frozenset({Scope.UPLOAD}), NOON)
+    begun = upload(status=Status.RECEIVING, stored=None, terms=Terms(), expires_at=NOON)
+    async with sql_catalog(path) as catalog:
+        assert await catalog.keyring.add(key)
+        await catalog.create(begun)
+    forget_quotas(path)
+    query(path, "UPDATE uploads SET terms = json_remove(terms, '$.reserved')")
+    limited = replace(key, name="bob", digest="1" * 64, quota=Quota(5, window=timedelta(hours=1)))
+    async with sql_catalog(path) as catalog:
+        assert await catalog.get(begun.id) == begun
+        assert await catalog.keyring.add(limited)
+        assert await catalog.keyring.all() == [key, limited]
+        assert await catalog.quotas.reserve(uuid4(), "bob", Quota(5), Need(3, 4), NOON) == 4
 
 
 async def refused(path: Path) -> str:
