@@ -159,3 +159,16 @@ class StorageFull(IntakeError):
 
 class StorageFailed(IntakeError):
     """The disk or the catalog did not take what it was given; nothing of it counts."""
+
+
+class Undelivered(Exception):
+    """Who was to be told of an upload has not acknowledged it; they are told again."""
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        """`reason` is one sentence that may be logged and shown. `retry_after` is in seconds, where they said so."""
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class Undeliverable(Exception):
+    """Who was to be told of an upload does not take it, and will not take it if told again. One sentence, as above."""

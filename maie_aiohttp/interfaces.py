@@ -1,4 +1,5 @@
-"""The waist: what intake asks of checks, stores and catalogs. Contracts stand here once; implementations point here."""
+"""The waist: what intake asks of checks, stores and catalogs, and the relay of hand-offs. Contracts stand here once;
+implementations point here."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from uuid import UUID
 from maie_aiohttp.credentials import Key
 from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.limits.quota import Need, Quota, Usage
-from maie_aiohttp.model import KeyUse, Position, Status, Upload
+from maie_aiohttp.model import Event, KeyUse, Position, Status, Upload
 
 Chunk = bytes | bytearray
 
@@ -322,4 +323,25 @@ class Scanner(Protocol):
 
     async def stop(self) -> None:
         """End all scans, and begin no more."""
+        ...
+
+
+class Handoff(Protocol):
+    """Tells one target of events. An event may come again that was delivered already, with the same id; those of one
+    upload come in their order, and those of several at once."""
+
+    @property
+    def name(self) -> str:
+        """By which settings, records and the log know the target."""
+        ...
+
+    async def deliver(self, event: Event) -> None:
+        """Returns when the target has acknowledged the event: it is never told of it again. Ends within a time of its
+        own; whoever cancels it does not know whether the target has the event. Raises `errors.Undelivered` where the
+        target may take it later, and `errors.Undeliverable` where it never will. Anything else that it raises is a bug,
+        and counts as `Undelivered`."""
+        ...
+
+    async def close(self) -> None:
+        """End the connections. Nothing is being delivered any more."""
         ...

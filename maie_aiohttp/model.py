@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from uuid import UUID
 
@@ -149,6 +150,21 @@ class KeyUse:
     uploads: tuple[UUID, ...]
     """In the order of the request's files."""
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What others are told of an upload."""
+
+    id: str
+    """The same whenever this is told again, and that of no other event: who has seen it need not do anything."""
+    type: str
+    """`upload.stored`."""
+    at: datetime
+    upload: Upload
+    """As its record is now."""
+    file: Path
+    """Where its bytes are on this machine, from the root on. Somebody may have deleted them since."""
 
 
 @dataclass(frozen=True, slots=True)
