@@ -13,7 +13,7 @@ from uuid import UUID
 from maie_aiohttp.credentials import Key
 from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.limits.quota import Need, Quota, Usage
-from maie_aiohttp.model import Event, KeyUse, Position, Status, Upload
+from maie_aiohttp.model import Backlog, Event, Handed, KeyUse, Letter, Place, Position, Status, Upload
 
 Chunk = bytes | bytearray
 
@@ -219,6 +219,41 @@ class QuotaBook(Protocol):
         ...
 
 
+class Outbox(Protocol):
+    """Keeps what others are to be told, and what became of that. Raises what a catalog raises."""
+
+    async def fresh(self, target: str, limit: int) -> Sequence[Letter]:
+        """Up to `limit` letters that were never filed, the oldest first."""
+        ...
+
+    async def waiting(self, target: str, limit: int, *, besides: Collection[UUID] = ()) -> Sequence[Letter]:
+        """Up to `limit` letters that were filed and are to be delivered, the first due first; none about the uploads
+        `besides`."""
+        ...
+
+    async def file(self, letters: Sequence[Letter]) -> None:
+        """Remember how these letters stand; those whose upload is gone are passed over. With a fresh one, all older
+        ones to the same target have to be filed, or have been."""
+        ...
+
+    async def replay(self, moment: datetime, *, id: UUID | None = None, dead: bool = False) -> int:
+        """Let filed letters be due at that moment, as if they had never been tried: those about one upload, or only the
+        dead ones, or both. Returns how many."""
+        ...
+
+    async def of(self, id: UUID) -> Sequence[Letter]:
+        """All letters about an upload that were filed, by target."""
+        ...
+
+    async def list(self, limit: int, *, status: Handed | None = None, after: Place | None = None) -> Sequence[Letter]:
+        """Up to `limit` letters that were filed, the newest first, behind `after`."""
+        ...
+
+    async def backlog(self, target: str) -> Backlog:
+        """What the target does not know yet, filed or not."""
+        ...
+
+
 class Catalog(Protocol):
     """Keeps one record an upload. What it acknowledges survives a power cut.
 
@@ -233,6 +268,9 @@ class Catalog(Protocol):
     @property
     def quotas(self) -> QuotaBook:
         """What owners use of their quotas, which stands there too."""
+
+    def outbox(self) -> Outbox:
+        """What others are to be told of stored uploads; it stands in the same place, too."""
         ...
 
     async def probe(self) -> None:

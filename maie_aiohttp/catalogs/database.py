@@ -49,10 +49,10 @@ class Transaction:
         """Add rows. All rows of a table must have the same columns."""
         self._rows.setdefault(table, []).extend(rows)
 
-    def execute(self, statement: Executable) -> CursorResult[Any]:
-        """Run any other statement."""
+    def execute(self, statement: Executable, rows: Sequence[Row] | None = None) -> CursorResult[Any]:
+        """Run any other statement, perhaps once for each row."""
         self.flush()
-        return self._connection.execute(statement)
+        return self._connection.execute(statement, rows)
 
     def flush(self) -> None:
         """Insert what waits, table by table in the order of their first rows."""

@@ -138,7 +138,8 @@ class RawCatalog:
         return [Entry(number, _known_name(upload), problem) for number, upload, problem in self._rows(query)]
 
     def withdraw(self, number: int) -> None:
-        """Take an entry out of the outbox."""
+        """Take an entry out of the outbox, and the letters made of it."""
+        self._rows("DELETE FROM letters WHERE number = ?", number)
         self._rows("DELETE FROM outbox WHERE number = ?", number)
 
     def announce(self, id: UUID) -> None:

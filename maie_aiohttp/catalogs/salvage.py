@@ -17,7 +17,7 @@ from maie_aiohttp.catalogs.upgrade import create
 BESIDE = ("-wal", "-shm")
 """Files that SQLite keeps beside its own."""
 
-_TABLES = ("uploads", "outbox", "idempotency_keys", "api_keys", "quota_reservations", "quota_uses")
+_TABLES = ("uploads", "outbox", "letters", "idempotency_keys", "api_keys", "quota_reservations", "quota_uses")
 
 
 def salvage(old: Path, new: Path, ids: Iterable[UUID]) -> int:
@@ -52,6 +52,7 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, ids: Iterable[
         if table == "uploads":
             _insert(target, table, columns, _one_by_one(source, columns, ids))
     target.execute("DELETE FROM outbox WHERE upload_id NOT IN (SELECT id FROM uploads)")
+    target.execute("DELETE FROM letters WHERE (number, upload_id) NOT IN (SELECT number, upload_id FROM outbox)")
 
 
 def _shared_columns(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> list[str]:

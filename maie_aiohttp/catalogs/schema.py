@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration; a catalog that already stands there starts without loading Alembic."""
 
 metadata = MetaData()
@@ -62,6 +62,25 @@ outbox = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 """What is still to be told to the pipeline: one row a stored upload, written in its transaction."""
+
+letters = Table(
+    "letters",
+    metadata,
+    Column("target", String(64), primary_key=True),
+    Column("number", outbox.c.number.type, ForeignKey("outbox.number", ondelete="CASCADE"), primary_key=True),
+    # SQLite gives the last number again when its entry is gone: this tells whose letter it is.
+    Column("upload_id", Uuid, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+    Column("due_at", BigInteger),
+    Column("delivered_at", BigInteger),
+    Column("died_at", BigInteger),
+    Index("letters_newest", "number", "target"),
+    Index("letters_waiting", "target", "due_at", sqlite_where=text("due_at IS NOT NULL")),
+    Index("letters_dead", "number", "target", sqlite_where=text("died_at IS NOT NULL")),
+)
+"""What has become of the entries of the outbox, for each target. A target has a row for every entry up to the last one
+for which it has any; those behind it are new to it."""
 
 idempotency_keys = Table(
     "idempotency_keys",

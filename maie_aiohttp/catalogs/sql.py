@@ -15,6 +15,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from maie_aiohttp.catalogs.database import DAMAGED, Change, Database, Transaction, is_damage
 from maie_aiohttp.catalogs.keyring import SqlKeyring
+from maie_aiohttp.catalogs.outbox import SqlOutbox
 from maie_aiohttp.catalogs.quotas import SqlQuotaBook, spend, unreserve
 from maie_aiohttp.catalogs.rows import key_row, outbox_row, to_key_use, to_microseconds, to_upload, upload_row
 from maie_aiohttp.catalogs.schema import idempotency_keys, outbox, uploads
@@ -36,6 +37,7 @@ class SqlCatalog:
         self._contradicts_itself = False
         self.keyring = SqlKeyring(database)
         self.quotas = SqlQuotaBook(database)
+        self.outbox = SqlOutbox(database)
 
     @classmethod
     async def open(cls, url: str, turn: Callable[[], AbstractContextManager[None]] = nullcontext) -> SqlCatalog:

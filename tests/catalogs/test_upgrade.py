@@ -104,8 +104,15 @@ async def test_the_first_catalog_is_taken_over(path: Path) -> None:
     assert query(path, "SELECT * FROM outbox") == [(7, found.id.hex, "upload.stored", 2_000_000)]
 
 
+def forget_letters(path: Path) -> None:
+    """Make the catalog one of a revision before there were letters."""
+    query(path, "DROP TABLE letters")
+    query(path, "UPDATE alembic_version SET version_num = '0005'")
+
+
 def forget_quotas(path: Path) -> None:
     """Make the catalog one of a revision before there were quotas."""
+    forget_letters(path)
     query(path, "ALTER TABLE api_keys DROP COLUMN quota")
     query(path, "DROP TABLE quota_reservations")
     query(path, "DROP TABLE quota_uses")
@@ -161,6 +168,16 @@ async def test_a_catalog_without_quotas_is_taken_over(path: Path) -> None:
         assert await catalog.keyring.add(limited)
         assert await catalog.keyring.all() == [key, limited]
         assert await catalog.quotas.reserve(uuid4(), "bob", Quota(5), Need(3, 4), NOON) == 4
+
+
+async def test_what_waited_in_an_old_outbox_is_new_to_every_target(path: Path) -> None:
+    given = upload()
+    async with sql_catalog(path) as catalog:
+        await catalog.settle([given])
+    forget_letters(path)
+    async with sql_catalog(path) as catalog:
+        (letter,) = await catalog.outbox.fresh("log", 9)
+        assert (letter.upload, letter.event) == (given, "upload.stored")
 
 
 async def refused(path: Path) -> str:
