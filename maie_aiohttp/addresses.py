@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from yarl import URL
 
@@ -18,6 +18,8 @@ _UNIX = re.compile(r"unix:(?P<path>/[^\0]+)")
 
 LONGEST_SOCKET = 103
 """Bytes in the path of a socket; Linux takes 107, macOS 103."""
+
+_NAT64 = IPv6Network("64:ff9b::/96")
 
 SocketAddress = str | tuple[str, int]
 """The path of a Unix socket, or host and TCP port."""
@@ -67,6 +69,28 @@ def socket_address(text: str) -> SocketAddress | None:
 def web_host(address: str) -> str | None:
     """The host that a web address names."""
     return URL(address).host
+
+
+def is_web_url(text: str) -> bool:
+    """Whether it can be sent something over HTTP, and says nothing beyond where."""
+    try:
+        url = URL(text) if text.isprintable() else URL()
+    except ValueError:  # a port out of range
+        return False
+    return url.scheme in ("http", "https") and bool(url.host) and url.user is None and url.password is None
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether it is a single place in the Internet, as its IPv4 address is where it has one inside."""
+    inner = _inside(address) if isinstance(address, IPv6Address) else None
+    return is_public(inner) if inner is not None else address.is_global and not address.is_multicast
+
+
+def _inside(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address to which packets go in the end: mapped, of 6to4 (RFC 3056) or NAT64 (RFC 6052)."""
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour
 
 
 @lru_cache(maxsize=1024)

@@ -19,11 +19,13 @@ from maie_aiohttp.access.admission import Access
 from maie_aiohttp.addresses import socket_address
 from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
 from maie_aiohttp.catalogs.turn import Turn
+from maie_aiohttp.crew.bell import Bell
 from maie_aiohttp.crew.leadership import leading
 from maie_aiohttp.crew.shared_hub import SharedHub
 from maie_aiohttp.crew.siblings import Siblings
 from maie_aiohttp.crew.succession import recover_beside
 from maie_aiohttp.formats import CORE, OPTIONAL
+from maie_aiohttp.handoffs import targets
 from maie_aiohttp.inspection.clamd import Clamd
 from maie_aiohttp.inspection.inspector import Inspector
 from maie_aiohttp.inspection.scanner import ClamdScanner, NoScanner
@@ -34,6 +36,7 @@ from maie_aiohttp.interfaces import Scanner
 from maie_aiohttp.limits.quota import Quota
 from maie_aiohttp.limits.throttle import Throttle
 from maie_aiohttp.progress.hub import Hub
+from maie_aiohttp.relay import Patience, Relay, relay
 from maie_aiohttp.settings import ConfigurationError, Scan, Settings
 from maie_aiohttp.stores.blocks import BlockBudget
 from maie_aiohttp.stores.disk import DiskStore
@@ -56,6 +59,7 @@ def check(settings: Settings) -> Rules:
     if unknown:
         names = ", ".join(sorted(OPTIONAL))
         raise ConfigurationError(f"audio.extra_formats: no such format: {', '.join(unknown)}; there are {names}")
+    targets.check(settings)
     return Rules(settings.limits.max_size, CORE.union(settings.audio.extra_formats))
 
 
@@ -162,7 +166,9 @@ async def _assemble(
     stack.callback(store.close)
     turn = Turn(folder.root / "turn")
     stack.callback(turn.close)
-    catalog = await SqlCatalog.open(catalog_url(settings, folder), turn.taken)
+    bell = Bell(folder.bell_file)
+    stack.callback(bell.close)
+    catalog = await SqlCatalog.open(catalog_url(settings, folder), turn.taken, bell.ring)
     stack.push_async_callback(catalog.close)
     locks = Locks(folder.locks_file)
     stack.callback(locks.close)
@@ -233,8 +239,24 @@ async def _keep_looking(intake: Intake, settings: Settings) -> None:
 async def _keep_house(intake: Intake, settings: Settings) -> None:
     """What one process at a time does for all."""
     interval = settings.resumable.sweep_interval
-    async with leading(intake.locks), _beside(_keep_looking(intake, settings)):
+    async with leading(intake.locks), _beside(_keep_looking(intake, settings)), _beside(_relay(intake, settings)):
         await _keep_doing(lambda: _sweep(intake, settings), interval, "expired uploads not swept")
+
+
+async def _relay(intake: Intake, settings: Settings) -> None:
+    """Tell the targets what is stored."""
+    chosen = settings.handoff
+    patience = Patience(chosen.max_attempts, chosen.first_pause, chosen.longest_pause)
+    async with AsyncExitStack() as stack:
+        bell = Bell(DataFolder(settings.storage.folder).bell_file)
+        stack.callback(bell.close)
+        relays = []
+        for target in targets.build(settings):
+            stack.push_async_callback(target.close)
+            relays.append(
+                Relay(intake.catalog.outbox, target, intake.store.path, patience, concurrency=chosen.concurrency)
+            )
+        await relay(relays, bell.heard)
 
 
 async def _keep_agreeing(intake: Intake, interval: float) -> None:

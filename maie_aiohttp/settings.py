@@ -11,6 +11,7 @@ import os
 import re
 import tempfile
 import tomllib
+from base64 import b64decode
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -34,7 +35,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from maie_aiohttp.addresses import origin, socket_address, web_address
+from maie_aiohttp.addresses import is_web_url, origin, socket_address, web_address, web_host
 from maie_aiohttp.limits.quota import LONGEST, MINUTE
 from maie_aiohttp.units import GIB, KIB, MIB, SIZES, Duration, Rate, Ratio, Size, within
 
@@ -115,12 +116,43 @@ def _masked(url: str) -> str:
     return re.sub(r"([?&]\w*password=)[^&#]*", r"\1***", url, flags=re.IGNORECASE)
 
 
+def _no_repetition(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len({*names}) < len(names):
+        raise ValueError("give each name once")
+    return names
+
+
+def _webhook(url: str) -> str:
+    if not is_web_url(url):
+        raise ValueError('give a URL without user and password, such as "https://example.org/hooks/audio"')
+    return url
+
+
+def _webhook_secret(secret: str) -> str:
+    """As Standard Webhooks has it."""
+    try:
+        length = len(b64decode(secret.removeprefix("whsec_"), validate=True))
+    except ValueError:
+        length = 0
+    if not (secret.startswith("whsec_") and 24 <= length <= 64):
+        raise ValueError('give "whsec_" and the Base64 of 24 to 64 random bytes')
+    return secret
+
+
+def _redis(url: str) -> str:
+    if not re.match(r"(rediss?://|unix:///)", url):
+        raise ValueError('give a URL, such as "redis://127.0.0.1:6379/0" or "unix:///run/redis/redis.sock"')
+    return url
+
+
 Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, pattern="^[a-z0-9]+$")]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Origin = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_origin)]
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Url = Annotated[str, AfterValidator(_has_scheme), PlainSerializer(_masked, when_used="json")]
+RedisUrl = Annotated[str, AfterValidator(_redis), PlainSerializer(_masked, when_used="json")]
+WebhookSecret = Annotated[str, AfterValidator(_webhook_secret), PlainSerializer(lambda _: "***", when_used="json")]
 WithoutKeys = Literal["loopback", "anybody", "nobody"]
 
 
@@ -247,6 +279,42 @@ class Scan(_Group):
     connections: Count = Field(default=4, gt=0)
 
 
+class Handoff(_Group):
+    """Who is told of stored uploads, and how often. That the targets exist is their registry's to say."""
+
+    targets: Annotated[tuple[Name, ...], BeforeValidator(_split), AfterValidator(_no_repetition)] = ("log",)
+    concurrency: Count = Field(default=8, gt=0)
+    max_attempts: Count = Field(default=100, gt=0)
+    first_pause: Duration = Field(default=1.0, gt=0)
+    longest_pause: Duration = Field(default=900.0, gt=0)
+
+
+class Webhook(_Group):
+    """Where the hand-off by HTTP goes."""
+
+    url: Annotated[str, AfterValidator(_webhook)] | None = None
+    secrets: Annotated[tuple[WebhookSecret, ...], BeforeValidator(_split)] = Field(default=(), repr=False)
+    timeout: Duration = Field(default=10.0, gt=0)
+    hosts: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
+    private_networks: Annotated[tuple[Network, ...], BeforeValidator(_split)] = ()
+
+    @model_validator(mode="after")
+    def _host_is_listed(self) -> Webhook:
+        host = web_host(self.url or "")
+        if self.url and self.hosts and host not in self.hosts:
+            raise ValueError(f"url leads to {host}, which is not among hosts")
+        return self
+
+
+class Redis(_Group):
+    """Where the hand-off to a stream goes."""
+
+    url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", repr=False)
+    stream: str = Field(default="maie:uploads", min_length=1)
+    max_length: Count = 0
+    timeout: Duration = Field(default=5.0, gt=0)
+
+
 class Log(_Group):
     """What is logged, and how."""
 
@@ -272,6 +340,9 @@ class Settings(BaseSettings):
     audio: Audio = Audio()
     inspector: Inspector = Inspector()
     scan: Scan = Scan()
+    handoff: Handoff = Handoff()
+    webhook: Webhook = Webhook()
+    redis: Redis = Redis()
     log: Log = Log()
 
     def __init__(self, *sources: PydanticBaseSettingsSource, **groups: Any) -> None:

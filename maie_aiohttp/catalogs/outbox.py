@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -29,8 +29,10 @@ _STATUS: Mapping[Handed, ColumnElement[bool]] = {
 class SqlOutbox:
     """See `interfaces.Outbox`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ring: Callable[[], None]) -> None:
+        """`ring` is called when there is more to deliver than before."""
         self._database = database
+        self._ring = ring
 
     async def fresh(self, target: str, limit: int) -> Sequence[Letter]:
         entries = select(uploads, *_ENTRY).join(outbox, outbox.c.upload_id == uploads.c.id)
@@ -65,6 +67,7 @@ class SqlOutbox:
             changed.append(transaction.execute(again).rowcount)
 
         await self._database.write(change)
+        self._ring()
         return changed[-1]
 
     async def of(self, id: UUID) -> Sequence[Letter]:

@@ -29,26 +29,37 @@ def sqlite_url(file: Path) -> str:
     return URL.create("sqlite", database=str(file)).render_as_string()
 
 
+def _unheard() -> None:
+    """Nobody relays."""
+
+
 class SqlCatalog:
     """See `interfaces.Catalog`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ring: Callable[[], None] = _unheard) -> None:
         self._database = database
+        self._ring = ring
         self._contradicts_itself = False
         self.keyring = SqlKeyring(database)
         self.quotas = SqlQuotaBook(database)
-        self.outbox = SqlOutbox(database)
+        self.outbox = SqlOutbox(database, ring)
 
     @classmethod
-    async def open(cls, url: str, turn: Callable[[], AbstractContextManager[None]] = nullcontext) -> SqlCatalog:
-        """Connect and bring the schema up to date; write when it is our `turn`. Raises `StorageFailed` and `Busy`."""
+    async def open(
+        cls,
+        url: str,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        ring: Callable[[], None] = _unheard,
+    ) -> SqlCatalog:
+        """Connect and bring the schema up to date; write when it is our `turn`, and `ring` when there may be something
+        new in the outbox. Raises `StorageFailed` and `Busy`."""
         database = Database(url, turn)
         try:
             await database.open(upgrade)
         except IntakeError:
             await database.close()
             raise
-        return cls(database)
+        return cls(database, ring)
 
     async def close(self) -> None:
         """End the connections."""
@@ -80,7 +91,12 @@ class SqlCatalog:
     async def settle(
         self, uploads: Sequence[Upload], use: KeyUse | None = None, reservation: UUID | None = None
     ) -> KeyUse | None:
-        record = partial(_settle, settled=uploads, reservation=reservation)
+        try:
+            return await self._settle(partial(_settle, settled=uploads, reservation=reservation), use)
+        finally:  # also after a failure: it may have been written all the same
+            self._ring()
+
+    async def _settle(self, record: Change, use: KeyUse | None) -> KeyUse | None:
         if use is None:
             await self._database.write(record)
             return None

@@ -5,6 +5,7 @@ audio/<ab>/<uuid>.<ext>    published; <ab> are the first two hexadecimal digits 
 orphans/                   published bytes that no record speaks of
 lock                       held by the server
 locks                      one byte an upload, held by whoever writes it (see `locks`)
+bell                       rung where there is something to hand over (see `bell`)
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ class DataFolder:
     def locks_file(self) -> Path:
         """In which single uploads are locked."""
         return self.root / "locks"
+
+    @property
+    def bell_file(self) -> Path:
+        """By which whoever relays is woken."""
+        return self.root / "bell"
 
     def open(self) -> None:
         """Take the lock and make the layout. Raises `StorageFailed`."""

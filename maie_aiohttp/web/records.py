@@ -27,9 +27,9 @@ def as_json(upload: Upload, root: str) -> dict[str, object]:
         "media_type": stored and stored.media_type,
         "format": stored and stored.format,
         "sha256": stored and stored.sha256,
-        "created_at": _moment(upload.created_at),
-        "stored_at": stored and _moment(stored.at),
-        "expires_at": upload.expires_at and _moment(upload.expires_at),
+        "created_at": moment(upload.created_at),
+        "stored_at": stored and moment(stored.at),
+        "expires_at": upload.expires_at and moment(upload.expires_at),
         "reason": upload.reason,
         "owner": upload.owner,
         "metadata": _metadata(upload.metadata),
@@ -37,9 +37,9 @@ def as_json(upload: Upload, root: str) -> dict[str, object]:
     }
 
 
-def _moment(moment: datetime) -> str:
+def moment(at: datetime) -> str:
     """RFC 3339, in UTC, to the microsecond."""
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _metadata(metadata: Metadata) -> dict[str, str | list[str]]:

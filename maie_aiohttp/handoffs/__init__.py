@@ -1,0 +1,1 @@
+"""Whom stored uploads are handed to."""
