@@ -1,0 +1,79 @@
+"""A bell between processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from maie_aiohttp.crew.bell import FULL, Bell
+from maie_aiohttp.errors import StorageFailed
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where it hangs."""
+    return tmp_path / "bell"
+
+
+@pytest.fixture
+def bell(file: Path) -> Iterator[Bell]:
+    """One that hangs there."""
+    bell = Bell(file)
+    yield bell
+    bell.close()
+
+
+async def is_heard(bell: Bell) -> bool:
+    """Whether it was rung; what is not in the FIFO by now will not be."""
+    task = asyncio.create_task(bell.heard())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    return not task.cancelled()
+
+
+async def test_is_heard_once_however_often_it_was_rung(bell: Bell) -> None:
+    for _ in range(FULL + 9):
+        bell.ring()
+    assert [await is_heard(bell), await is_heard(bell)] == [True, False]
+
+
+async def test_wakes_who_waits(bell: Bell) -> None:
+    waiting = asyncio.create_task(bell.heard())
+    await asyncio.sleep(0)
+    bell.ring()
+    await waiting
+
+
+async def test_what_was_rung_by_another_process_is_heard(file: Path, bell: Bell) -> None:
+    code = "import sys, pathlib; from maie_aiohttp.crew.bell import Bell; Bell(pathlib.Path(sys.argv[1])).ring()"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, file)
+    assert await process.wait() == 0
+    assert await is_heard(bell)
+
+
+def test_nobody_else_may_ring(bell: Bell, file: Path) -> None:
+    assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0
+
+
+@pytest.mark.parametrize("what", ["file", "link", "folder"])
+def test_what_stands_in_its_place_is_not_touched(file: Path, what: str) -> None:
+    match what:
+        case "file":
+            file.write_text("mine")
+        case "link":
+            file.symlink_to(file.with_name("elsewhere"))
+        case _:
+            file.mkdir()
+    before = os.lstat(file)
+    with pytest.raises(StorageFailed, match="bell"):
+        Bell(file)
+    assert os.lstat(file) == before
+    assert not file.with_name("elsewhere").exists()
