@@ -46,7 +46,7 @@ from maie_aiohttp.upkeep import expiry
 from maie_aiohttp.upkeep.reconcile import audit, recover
 from maie_aiohttp.upkeep.scrub import Bookmark, Scrub
 from maie_aiohttp.web import cors, middlewares
-from maie_aiohttp.web.appkeys import ACCESS, CATALOG, DRAIN, INTAKE, LIMITS, RESUMPTION, SERVER, STORE
+from maie_aiohttp.web.appkeys import ACCESS, CATALOG, DRAIN, HANDOFF, INTAKE, LIMITS, RESUMPTION, SERVER, STORE
 from maie_aiohttp.web.drain import Drain
 from maie_aiohttp.web.problems import http_answer
 
@@ -80,6 +80,7 @@ def _application(settings: Settings, started: AbstractAsyncContextManager[Intake
     cors.allow_origins(app, settings.cors)
     app[SERVER] = settings.server
     app[LIMITS] = settings.limits
+    app[HANDOFF] = settings.handoff
     app[DRAIN] = Drain()
 
     async def parts(app: web.Application) -> AsyncIterator[None]:

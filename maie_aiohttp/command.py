@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from maie_aiohttp import app, journal, keys, settings
+from maie_aiohttp import app, journal, keys, letters, settings
 from maie_aiohttp.catalogs.database import is_damage
 from maie_aiohttp.crew import shares
 from maie_aiohttp.errors import IntakeError
@@ -38,10 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.command == "check-config":
             sys.stdout.write(settings.render(configured))
             return 0
-        if chosen.command == "fsck":
-            return fsck(configured, chosen)
-        if chosen.command == "keys":
-            return keys.main(configured, chosen)
+        if chosen.command in _TOOLS:
+            return _TOOLS[chosen.command](configured, chosen)
         return _COMMANDS[chosen.command](configured)
     except settings.ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
@@ -90,6 +88,8 @@ _ADVICE = (
     "makes a new one of what can be read of it and of the recordings."
 )
 
+_TOOLS = {"fsck": fsck, "keys": keys.main, "handoffs": letters.main}
+
 _COMMANDS = {"serve": serve, "sweep": sweep, None: serve}
 
 
@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("serve", help="run the server (the default)")
     commands.add_parser("sweep", help="let abandoned uploads expire now; a server may be running")
     keys.add_to(commands)
+    letters.add_to(commands)
     add_fsck(commands)
     commands.add_parser("check-config", help="print the effective settings, secrets masked")
     return parser

@@ -38,6 +38,7 @@ READ = frozenset({Scope.READ, Scope.ADMIN})
 UPLOAD = frozenset({Scope.UPLOAD, Scope.ADMIN})
 DELETE = frozenset({Scope.DELETE, Scope.ADMIN})
 LOOK = READ | UPLOAD
+OPERATE = frozenset({Scope.ADMIN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class Row:
 
     @property
     def is_of_one(self) -> bool:
-        """Whether it speaks of one upload, which belongs to somebody, and tells something of it."""
-        return "{id}" in self.route and self.scopes != PUBLIC
+        """Whether it tells something of one upload, which belongs to somebody, and not to operators only."""
+        return "{id}" in self.route and self.scopes not in (PUBLIC, OPERATE)
 
 
 TABLE = {
@@ -71,6 +72,9 @@ TABLE = {
     "events of one, head": Row("HEAD", EVENTS, READ, 200),
     "events of all": Row("GET", "/v1/events", READ, 200),
     "events of all, head": Row("HEAD", "/v1/events", READ, 200),
+    "hand-offs": Row("GET", "/v1/handoffs", OPERATE, 200),
+    "hand-offs, head": Row("HEAD", "/v1/handoffs", OPERATE, 200),
+    "replay": Row("POST", "/v1/handoffs/{id}/replay", OPERATE, 200),
     "health": Row("GET", "/health", PUBLIC, 200),
     "health, head": Row("HEAD", "/health", PUBLIC, 200),
     "ready": Row("GET", "/ready", PUBLIC, 200),
@@ -162,7 +166,8 @@ async def test_a_scope_allows_what_it_says(world: World, row: Row, scope: Scope)
 
 @pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
 async def test_what_belongs_to_others_is_not_there(world: World, row: Row) -> None:
-    assert await world.ask(row, "bob") == (404 if row.is_of_one else row.status)
+    for_others = 403 if row.scopes == OPERATE else row.status
+    assert await world.ask(row, "bob") == (404 if row.is_of_one else for_others)
     assert await world.ask(row, "bob as admin") == row.status
 
 

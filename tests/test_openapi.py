@@ -22,7 +22,7 @@ import pytest
 import schemathesis
 from hypothesis import strategies as st
 
-from maie_aiohttp.model import Status, Upload
+from maie_aiohttp.model import Handed, Status, Upload
 from maie_aiohttp.protocols import resumable, tus
 from maie_aiohttp.web import cors
 from maie_aiohttp.web.problems import HTTP_KINDS, KINDS, Kind
@@ -135,6 +135,10 @@ def test_it_has_every_status_and_no_other(document: dict[str, Any]) -> None:
     assert document["components"]["schemas"]["Status"]["enum"] == list(Status)
 
 
+def test_it_has_every_state_of_a_hand_off_and_no_other(document: dict[str, Any]) -> None:
+    assert document["components"]["schemas"]["Handed"]["enum"] == list(Handed)
+
+
 def test_it_has_every_member_of_a_record_and_no_other(document: dict[str, Any]) -> None:
     record = as_json(Upload(UUID(int=0), Status.RECEIVING, None, None, 0, datetime.now(UTC), {}), "")
     schema = document["components"]["schemas"]["Upload"]
@@ -193,6 +197,18 @@ async def test_reading_is_as_documented(reader: Reader) -> None:
     await reader.ask("followUpload", 204, path_parameters=there, headers={"Last-Event-ID": seen})
     await reader.ask("deleteUpload", 204, path_parameters=there)
     await reader.ask("getContent", 404, path_parameters=there)
+
+
+async def test_hand_offs_are_as_documented(client: Client, reader: Reader) -> None:
+    stored = await send(client, audio.sample("amr"))
+    while (await (await client.get("/ready")).json())["handoffs_waiting"]:  # noqa: ASYNC110 - sooner or later
+        await asyncio.sleep(0.01)
+    await reader.ask("showUpload", 200, path_parameters={"id": stored["id"]})
+    page = await reader.ask("listHandoffs", 200, query={"limit": 1, "status": "delivered"})
+    assert [one["id"] for one in page.json()["handoffs"]] == [stored["id"]]
+    await reader.ask("listHandoffs", 400, query={"cursor": "x"})
+    await reader.ask("replayHandoffs", 200, path_parameters={"id": stored["id"]})
+    await reader.ask("replayHandoffs", 404, path_parameters={"id": str(UUID(int=0))})
 
 
 async def test_tus_is_as_documented(reader: Reader) -> None:

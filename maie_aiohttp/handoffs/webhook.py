@@ -98,7 +98,7 @@ class _Doorman:
         family, kind, protocol, _, place = to
         address = ip_address(str(place[0]).partition("%")[0])
         if not is_public(address) and not any(address in network for network in self._allowed):
-            raise PermissionError(errno.EACCES, f"{address} is a private address, and not among those allowed")
+            raise PermissionError(errno.EACCES, "it leads to a private address that is not allowed")
         return socket.socket(family, kind, protocol)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from maie_aiohttp.pages import content, events, health, openapi, uploads
+from maie_aiohttp.pages import content, events, handoffs, health, openapi, uploads
 from maie_aiohttp.web.records import COLLECTION
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -28,6 +28,8 @@ ROUTES = (
     _page(f"{COLLECTION}/{{id}}/content", content.content),
     _page(f"{COLLECTION}/{{id}}/events", events.follow),
     _page("/v1/events", events.follow_all),
+    _page("/v1/handoffs", handoffs.list_handoffs),
+    web.post("/v1/handoffs/{id}/replay", handoffs.replay, expect_handler=_expect),
     _page("/health", health.health),
     _page("/ready", health.ready),
     _page("/openapi.json", openapi.openapi),

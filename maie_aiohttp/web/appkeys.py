@@ -8,7 +8,7 @@ from maie_aiohttp.access.admission import Access
 from maie_aiohttp.intake.delivery import Intake
 from maie_aiohttp.intake.resumption import Resumption
 from maie_aiohttp.interfaces import Catalog, Store
-from maie_aiohttp.settings import Limits, Server
+from maie_aiohttp.settings import Handoff, Limits, Server
 from maie_aiohttp.web.drain import Drain
 
 INTAKE = web.AppKey("intake", Intake)
@@ -18,4 +18,5 @@ CATALOG = web.AppKey("catalog", Catalog)
 SERVER = web.AppKey("server", Server)
 LIMITS = web.AppKey("limits", Limits)
 DRAIN = web.AppKey("drain", Drain)
+HANDOFF = web.AppKey("handoff", Handoff)
 ACCESS = web.AppKey("access", Access)

@@ -14,7 +14,8 @@ async def test_healthy_and_ready(client: Client) -> None:
     assert await (await client.get("/health")).json() == {"status": "ok"}
     ready = await client.get("/ready")
     assert ready.status == 200
-    assert await ready.json() == {"status": "ready", "receiving": 0, "received": 0}
+    state = {"receiving": 0, "received": 0, "handoffs_waiting": 0, "handoffs_dead": 0}
+    assert await ready.json() == {"status": "ready", **state}
 
 
 async def test_ready_shows_what_is_on_its_way(client: Client) -> None:
