@@ -12,6 +12,7 @@ from uuid import UUID
 from tests.faults.doors import BYTES, PARTIAL, UPLOADS, resume, send_keyed
 from tests.faults.ledger import digest
 from tests.faults.place import Place
+from tests.faults.relaying import filed, notes, told, unfiled
 from tests.layers import query
 
 NEWEST = 9
@@ -49,6 +50,7 @@ def disagreements(folder: Path) -> Iterator[str]:
     yield from (f"{place} has a file or a record, not both" for place in published ^ stored.keys())
     yield from (f"{id} has bytes below incoming/ or a record, not both" for id in parts.keys() ^ receiving)
     yield from (f"{id} has {told[id]} outbox entries" for id in {*told, *rows} if told[id] != (id in stored.values()))
+    yield from _untold(folder)
     for id, row in rows.items():
         if row.status not in ("stored", "receiving", "expired"):
             yield f"{id} is {row.status}"
@@ -58,6 +60,13 @@ def disagreements(folder: Path) -> Iterator[str]:
                 yield f"{id} is {row.status}, and its file is not what its record says"
         if row.status == "receiving" and parts.get(id, 0) < row.offset:
             yield f"{id} has {parts.get(id)} bytes, and its record says {row.offset}"
+
+
+def _untold(folder: Path) -> Iterator[str]:
+    """Where a relay has gone through the outbox: what its target was not told, or is on file as if it had been."""
+    if notes(folder).exists():
+        yield from (f"{id} is stored, and not on file as delivered" for id in unfiled(folder))
+        yield from (f"{id} is on file as delivered, and was never told" for id in filed(folder) - told(folder).keys())
 
 
 async def _broken_promises(place: Place) -> AsyncIterator[str]:

@@ -19,9 +19,10 @@ from tests.faults.kinds import CATALOG, CHANGING, GROWING, SYNCING, Fault
 from tests.faults.ledger import Ledger
 from tests.faults.place import Place, running
 from tests.faults.processes import here, in_child
+from tests.faults.relaying import Relaying
 
 Subject = type[Door] | type[Errand]
-SUBJECTS: tuple[Subject, ...] = (*DOORS, *ERRANDS)
+SUBJECTS: tuple[Subject, ...] = (*DOORS, *ERRANDS, Relaying)
 
 Visit = Callable[[], Coroutine[None, None, bool]]
 """One point; returns whether anything went wrong."""
