@@ -13,7 +13,7 @@ import pytest
 from maie_aiohttp.command import main
 from tests import audio
 from tests.conftest import configure, send, serving
-from tests.handoffs.sides import HERE, SECRET, Receiver
+from tests.handoffs.sides import SECRET, Receiver, webhook_group
 
 GIVES_UP: dict[str, object] = {"targets": ["webhook"], "max_attempts": 1}
 
@@ -27,13 +27,12 @@ def receiver() -> Receiver:
 @pytest.fixture
 def configured(tmp_path: Path, folder: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Groups for a server, and the same for the command."""
-    webhook: dict[str, object] = {"url": receiver.url, "secrets": [SECRET], "private_networks": HERE}
     (tmp_path / "config.toml").write_text(
         f'[storage]\nfolder = "{folder}"\n[handoff]\ntargets = ["webhook"]\n[webhook]\nurl = "{receiver.url}"\n'
         f'secrets = ["{SECRET}"]\n'
     )
     monkeypatch.chdir(tmp_path)
-    return {"handoff": GIVES_UP, "webhook": webhook}
+    return {"handoff": GIVES_UP, "webhook": webhook_group(receiver.url)}
 
 
 async def handoffs(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[str]]:

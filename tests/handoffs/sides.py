@@ -50,6 +50,11 @@ class Side(Protocol):
 class Remote(Side, Protocol):
     """Somebody elsewhere, who can be away."""
 
+    @property
+    def group(self) -> dict[str, object]:
+        """Settings that lead there; the group has the target's name."""
+        ...
+
     async def leave(self) -> None:
         """Be away from now on."""
         ...
@@ -132,10 +137,14 @@ class Receiver:
         return await self.answer(request)
 
 
-def webhook(url: str, **changes: Any) -> WebhookHandoff:
-    """A target that may go to this machine."""
-    values = {"url": url, "secrets": [SECRET], "private_networks": HERE, "timeout": f"{TIMEOUT} s", **changes}
-    return WebhookHandoff(WebhookSettings.model_validate(values), ROOT)
+def webhook_group(url: str, **changes: object) -> dict[str, object]:
+    """Settings of a target that may go to this machine."""
+    return {"url": url, "secrets": [SECRET], "private_networks": HERE, "timeout": f"{TIMEOUT} s", **changes}
+
+
+def webhook(url: str, **changes: object) -> WebhookHandoff:
+    """Such a target."""
+    return WebhookHandoff(WebhookSettings.model_validate(webhook_group(url, **changes)), ROOT)
 
 
 class WebhookSide:
@@ -143,6 +152,7 @@ class WebhookSide:
 
     def __init__(self) -> None:
         self.receiver = Receiver()
+        self.group = webhook_group(self.receiver.url)
         self.handoff = webhook(self.receiver.url)
         self._silence = Silence(self.receiver.port)
 
@@ -164,13 +174,13 @@ class WebhookSide:
 class RedisSide:
     """A Redis server of its own."""
 
-    def __init__(self, folder: Path, **changes: Any) -> None:
+    def __init__(self, folder: Path, **changes: object) -> None:
         self._folder = folder
         self._port = free_port()
         self._silence = Silence(self._port)
         self._process: subprocess.Popen[bytes] | None = None
-        values = {"url": f"redis://127.0.0.1:{self._port}/0", "timeout": f"{TIMEOUT} s", **changes}
-        self.settings = RedisSettings.model_validate(values)
+        self.group = {"url": f"redis://127.0.0.1:{self._port}/0", "timeout": f"{TIMEOUT} s", **changes}
+        self.settings = RedisSettings.model_validate(self.group)
         self.handoff = RedisHandoff(self.settings, ROOT)
         self.client = Redis.from_url(self.settings.url, decode_responses=True)
 

@@ -15,7 +15,7 @@ from maie_aiohttp.interfaces import Outbox
 from maie_aiohttp.web.appkeys import CATALOG
 from tests import audio
 from tests.conftest import Client, configure, send, serving
-from tests.handoffs.sides import HERE, SECRET, Receiver
+from tests.handoffs.sides import Receiver, webhook_group
 
 HANDOFFS = "/v1/handoffs"
 
@@ -32,9 +32,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 async def client(folder: Path, receiver: Receiver) -> AsyncIterator[Client]:
     """Of a server with two targets, which gives up at the second attempt."""
-    webhook: dict[str, object] = {"url": receiver.url, "secrets": [SECRET], "private_networks": HERE}
     handoff: dict[str, object] = {"targets": ["log", "webhook"], "max_attempts": 2, "first_pause": "10 ms"}
-    async with serving(configure(folder, handoff=handoff, webhook=webhook)) as client:
+    async with serving(configure(folder, handoff=handoff, webhook=webhook_group(receiver.url))) as client:
         yield client
 
 
