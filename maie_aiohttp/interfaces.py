@@ -268,7 +268,9 @@ class Catalog(Protocol):
     @property
     def quotas(self) -> QuotaBook:
         """What owners use of their quotas, which stands there too."""
+        ...
 
+    @property
     def outbox(self) -> Outbox:
         """What others are to be told of stored uploads; it stands in the same place, too."""
         ...

@@ -23,13 +23,13 @@ from maie_aiohttp.errors import IntakeError, Undeliverable, Undelivered
 from maie_aiohttp.interfaces import Handoff, Outbox
 from maie_aiohttp.model import Event, Letter
 
-PAGE = 100
+PAGE = 200
 """Letters taken out of the outbox at a time, of those never tried and of those tried before."""
 
 PATIENCE = 0.5
 """Seconds that a page has to be delivered, before it is filed as it stands and the next one is taken."""
 
-GATHERING = 0.1
+GATHERING = 0.25
 """Seconds between two looks into the outbox while uploads keep coming: a look for each would slow them down."""
 
 HEARTBEAT = 60.0
@@ -104,6 +104,8 @@ class Relay:
         """By upload."""
         self._unfiled: list[Letter] = []
         """In the order in which they came to stand so."""
+        self._dues: list[datetime] = []
+        """When letters are due that are not under way."""
         self._news = asyncio.Event()
         self._is_ending = False
 
@@ -127,13 +129,13 @@ class Relay:
     async def round(self) -> float:
         """Deliver a page, and file what became of it, and of what was still under way. Returns after how many seconds
         there is more to do, unless somebody wakes it."""
-        taken, pause = await self._take(PAGE - len(self._under_way))
+        taken, is_full = await self._take(PAGE - len(self._under_way))
         if taken:
             _, late = await asyncio.wait(map(self._begin, taken), timeout=PATIENCE)
             for task in late:
                 task.add_done_callback(lambda _: self.wake())
         await self._file()
-        return pause
+        return 0 if is_full else self._pause()
 
     def _begin(self, letter: Letter) -> asyncio.Task[Letter]:
         task = asyncio.create_task(self._attempt(letter))
@@ -147,18 +149,22 @@ class Relay:
             log.exception("letters not delivered", target=self._target.name)
             return PAUSE_AFTER_FAILURE
 
-    async def _take(self, room: int) -> tuple[Sequence[Letter], float]:
-        """Letters that are due, and after how many seconds there will be more. Neither the new nor the old take all of
-        the room from the others."""
-        fresh = await self._outbox.fresh(self._target.name, (room + 1) // 2)
+    async def _take(self, room: int) -> tuple[Sequence[Letter], bool]:
+        """Letters that are due, and whether there may be more. Neither the new nor the old take all of the room from
+        the others."""
+        half = (room + 1) // 2
+        fresh = await self._outbox.fresh(self._target.name, half)
         waiting = await self._outbox.waiting(self._target.name, room - len(fresh), besides=self._under_way.keys())
         now = datetime.now(UTC)
         due = [letter for letter in waiting if self._is_due(letter, now)]
+        self._dues = [letter.due_at for letter in waiting if letter.due_at and not self._is_due(letter, now)]
         taken = [*fresh, *due]
-        if taken:
-            return taken, GATHERING if len(fresh) < (room + 1) // 2 and len(taken) < room else 0
-        soonest = min((letter.due_at - now for letter in waiting if letter.due_at), default=LONGEST_WISH)
-        return [], min(soonest.total_seconds(), HEARTBEAT)
+        return taken, bool(taken) and (len(fresh) == half or len(taken) == room)
+
+    def _pause(self) -> float:
+        """Seconds until a letter is due."""
+        soonest = min(self._dues, default=None)
+        return HEARTBEAT if soonest is None else min(HEARTBEAT, (soonest - datetime.now(UTC)).total_seconds())
 
     def _is_due(self, letter: Letter, now: datetime) -> bool:
         """One that seems to be due far in the future was filed before the clock was set back."""
@@ -217,7 +223,8 @@ class Relay:
         for id, attempt in tuple(self._under_way.items()):
             if attempt.task.done() and not attempt.task.cancelled():
                 del self._under_way[id]
-                self._unfiled.append(attempt.task.result())
+                self._unfiled.append(letter := attempt.task.result())
+                self._dues += [letter.due_at] if letter.due_at else []
             elif attempt.letter.due_at is None:
                 attempt.letter = _pending(attempt.letter)
                 self._unfiled.append(attempt.letter)

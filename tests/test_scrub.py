@@ -89,8 +89,11 @@ async def test_fault_42_a_catalog_that_contradicts_itself_takes_no_more_work(fol
                 async with client.get("/ready") as ready:
                     return ready.status == 503
 
+            async def is_known() -> bool:
+                return any("fsck" in line["event"] for line in lines)
+
+            await until(is_known)
             await until(is_not_ready)
-    assert [line for line in lines if "fsck" in line["event"]]
 
 
 class Archive:

@@ -104,18 +104,22 @@ class Database:
 
     async def changes_a_row(self, statement: Executable) -> bool:
         """Write it alone. Returns whether there was a row for it to change."""
+        return await self.change_rows(statement) == 1
+
+    async def change_rows(self, statement: Executable) -> int:
+        """Write it alone. Returns how many rows there were for it to change."""
         changed: list[int] = []
 
         def change(transaction: Transaction) -> None:
             changed.append(transaction.execute(statement).rowcount)
 
         await self.write(change)
-        return changed[-1] == 1
+        return changed[-1]
 
-    async def read(self, query: Executable) -> Sequence[RowMapping]:
-        """All rows of the answer."""
+    async def read(self, query: Executable, values: Row | None = None) -> Sequence[RowMapping]:
+        """All rows of the answer, with the values of the query's parameters."""
         with _translated():
-            return await in_thread(self._reading, self._rows, query)
+            return await in_thread(self._reading, self._rows, query, values)
 
     def _prepare(self, prepare: Callable[[Connection], None]) -> None:
         self._writer = self._engine.connect()
@@ -124,9 +128,9 @@ class Database:
                 self._writer.exec_driver_sql("BEGIN IMMEDIATE")
             prepare(self._writer)
 
-    def _rows(self, query: Executable) -> Sequence[RowMapping]:
+    def _rows(self, query: Executable, values: Row | None) -> Sequence[RowMapping]:
         with self._engine.connect() as connection:
-            return connection.execute(query).mappings().all()
+            return connection.execute(query, values).mappings().all()
 
     def _commit(self, changes: Sequence[Change]) -> Outcomes:
         """One transaction for all; if that fails, one for each, so that a bad change costs no other. A lock is nobody's

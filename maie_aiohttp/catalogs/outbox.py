@@ -8,7 +8,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, Select, and_, bindparam, func, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    RowMapping,
+    ScalarSelect,
+    Select,
+    String,
+    and_,
+    bindparam,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from maie_aiohttp.catalogs.database import Database, Transaction
@@ -18,6 +31,9 @@ from maie_aiohttp.model import Backlog, Handed, Letter, Place
 
 _ENTRY = outbox.c.number.label("entry"), outbox.c.event, outbox.c.created_at.label("happened_at")
 _OUTCOME = letters.c.attempts, letters.c.error, letters.c.due_at, letters.c.delivered_at, letters.c.died_at
+
+_TARGET = bindparam("its_target", type_=String)
+_LIMIT = bindparam("its_limit", type_=Integer)
 
 _STATUS: Mapping[Handed, ColumnElement[bool]] = {
     Handed.PENDING: letters.c.due_at.is_not(None),
@@ -35,14 +51,12 @@ class SqlOutbox:
         self._ring = ring
 
     async def fresh(self, target: str, limit: int) -> Sequence[Letter]:
-        entries = select(uploads, *_ENTRY).join(outbox, outbox.c.upload_id == uploads.c.id)
-        rows = await self._database.read(entries.where(_is_fresh(target)).order_by(outbox.c.number).limit(limit))
+        rows = await self._database.read(_FRESH, {"its_target": target, "its_limit": limit})
         return [_fresh_letter(target, row) for row in rows]
 
     async def waiting(self, target: str, limit: int, *, besides: Collection[UUID] = ()) -> Sequence[Letter]:
-        pending = _filed().where(letters.c.target == target, _STATUS[Handed.PENDING])
-        first_due = pending.where(letters.c.upload_id.not_in(besides)).order_by(letters.c.due_at).limit(limit)
-        return [_filed_letter(row) for row in await self._database.read(first_due)]
+        values = {"its_target": target, "its_limit": limit, "besides": list(besides)}
+        return [_filed_letter(row) for row in await self._database.read(_WAITING, values)]
 
     async def file(self, letters: Sequence[Letter]) -> None:
         rows = [_row(letter) for letter in letters]
@@ -61,14 +75,9 @@ class SqlOutbox:
             again = again.where(letters.c.number == _number_of(id), letters.c.upload_id == id)
         if dead:
             again = again.where(_STATUS[Handed.DEAD])
-        changed: list[int] = []
-
-        def change(transaction: Transaction) -> None:
-            changed.append(transaction.execute(again).rowcount)
-
-        await self._database.write(change)
+        replayed = await self._database.change_rows(again)
         self._ring()
-        return changed[-1]
+        return replayed
 
     async def of(self, id: UUID) -> Sequence[Letter]:
         about = _filed().where(uploads.c.id == id).order_by(letters.c.target)
@@ -83,11 +92,12 @@ class SqlOutbox:
         return [_filed_letter(row) for row in await self._database.read(newest)]
 
     async def backlog(self, target: str) -> Backlog:
-        fresh = select(func.count()).select_from(outbox).where(_is_fresh(target))
-        filed = select(func.count()).select_from(letters).where(letters.c.target == target)
+        fresh = select(func.count()).select_from(outbox).where(_IS_FRESH)
+        filed = select(func.count()).select_from(letters).where(letters.c.target == _TARGET)
         pending, dead = (filed.where(_STATUS[status]) for status in (Handed.PENDING, Handed.DEAD))
         waiting = fresh.scalar_subquery() + pending.scalar_subquery()
-        (row,) = await self._database.read(select(waiting.label("waiting"), dead.scalar_subquery().label("dead")))
+        counts = select(waiting.label("waiting"), dead.scalar_subquery().label("dead"))
+        (row,) = await self._database.read(counts, {"its_target": target})
         return Backlog(**row)
 
 
@@ -101,13 +111,13 @@ def _filed() -> Select[Any]:
     )
 
 
-def _is_fresh(target: str) -> ColumnElement[bool]:
+def _is_fresh() -> ColumnElement[bool]:
     """Whether an entry of the outbox stands behind the last one of which the target has a letter."""
     known = outbox.alias()
     last = (
         select(letters.c.number)
         .join(known, and_(letters.c.number == known.c.number, letters.c.upload_id == known.c.upload_id))
-        .where(letters.c.target == target)
+        .where(letters.c.target == _TARGET)
         .order_by(letters.c.number.desc())
         .limit(1)
     )
@@ -128,6 +138,22 @@ def _filing() -> Insert:
     return values.on_conflict_do_update(index_elements=[letters.c.target, letters.c.number], set_=outcome)
 
 
+# Made once: a busy relay asks again and again, and to make a query takes as long as to run it.
+_IS_FRESH = _is_fresh()
+_FRESH = (
+    select(uploads, *_ENTRY)
+    .join(outbox, outbox.c.upload_id == uploads.c.id)
+    .where(_IS_FRESH)
+    .order_by(outbox.c.number)
+    .limit(_LIMIT)
+)
+_WAITING = (
+    _filed()
+    .where(letters.c.target == _TARGET, _STATUS[Handed.PENDING])
+    .where(letters.c.upload_id.not_in(bindparam("besides", type_=letters.c.upload_id.type, expanding=True)))
+    .order_by(letters.c.due_at)
+    .limit(_LIMIT)
+)
 _FILING = _filing()
 
 

@@ -597,7 +597,7 @@ async def test_an_append(edge: Edge, rule: Append) -> None:
     if rule.offset is not None:
         await upload.assert_goes_on(rule.offset)
     else:
-        assert answer.json() == await upload.record()
+        assert answer.json().items() <= (await upload.record()).items()
         assert answer.json()["sha256"] == hashlib.sha256(WAV).hexdigest()
 
 
