@@ -112,7 +112,9 @@ async def test_where_no_server_ever_was(configured: dict[str, Any], capfd: pytes
     assert (status, "No such file" in line) == (1, True)
 
 
-@pytest.mark.parametrize("words", [[], ["replay"], ["replay", "x"], ["replay", "--dead", str(uuid4())], ["send"]])
+@pytest.mark.parametrize(
+    "words", [[], ["replay"], ["replay", "x"], ["replay", "--dead", "8cd90ed6-c15b-4670-baa7-baa72552ef95"], ["send"]]
+)
 def test_words_that_say_nothing(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["handoffs", *words])
