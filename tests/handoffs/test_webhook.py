@@ -150,7 +150,7 @@ def in_a_minute() -> str:
     [
         ("120", 120, 120),
         ("0", 0, 0),
-        (in_a_minute(), 0, 60),
+        pytest.param(in_a_minute(), 0, 60, id="in a minute"),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0, 0),
         ("soon", None, None),
         ("-1", None, None),
