@@ -4,6 +4,7 @@ implementations point here."""
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +48,10 @@ Conclude = Callable[[Content], None]
 
 Advance = Callable[[int], Awaitable[None]]
 """Hears the offset up to which an upload is durable."""
+
+
+Read = Callable[[int, int], AsyncGenerator[bytes, None]]
+"""The bytes from one place up to another. Raises `errors.Damaged` if they end before."""
 
 
 def nothing(_: Content) -> None:
@@ -120,7 +125,7 @@ class Store(Protocol):
     ) -> int:
         """Pull `chunks` to the end, show them to `observe` in a worker thread, and write them from `offset` on, over
         whatever stood behind it; at the end, and before anything is flushed, call `conclude` there. Returns the new
-        size in bytes, which is durable. On the way, `advance` hears what is durable already, and is waited for;
+        size in bytes, which is durable. On the way, `advance` hears now and then what is durable, and is waited for;
         without it, nothing need be before the end. What is written is taken off the claim that `ahead` has. A `publish`
         that a crash or a failing catalog left behind is undone first. What `chunks`, `observe` or `conclude` raise
         passes through; of the bytes behind the last `advance` nothing is promised then."""
@@ -150,6 +155,10 @@ class Store(Protocol):
 
     def read(self, locator: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to `stop`. Raises `errors.Damaged` if they end before."""
+        ...
+
+    def opened(self, locator: str) -> AbstractAsyncContextManager[Read | None]:
+        """What is there now, to be read whatever becomes of its name. None if there is nothing."""
         ...
 
     async def unfinished(self) -> Sequence[UUID]:
@@ -346,6 +355,11 @@ class Catalog(Protocol):
 
 class Scanner(Protocol):
     """Looks through finished files for malware. Raises `errors.Busy` while it cannot."""
+
+    @property
+    def has_a_say(self) -> bool:
+        """Whether files wait for its verdict, or nobody looks."""
+        ...
 
     async def admit(self) -> None:
         """Raise what an upload would meet, if the last one met it and it is still so."""

@@ -28,6 +28,8 @@ log = structlog.get_logger()
 class NoScanner:
     """See `interfaces.Scanner`. Takes every file as it is."""
 
+    has_a_say = False
+
     async def admit(self) -> None: ...
 
     async def probe(self) -> None: ...
@@ -40,6 +42,8 @@ class NoScanner:
 class ClamdScanner:
     """See `interfaces.Scanner`. Shows `clamd` so many files at a time; `timeout` (seconds) is how long a file may wait
     for its verdict, its turn included. Without a verdict no file is taken."""
+
+    has_a_say = True
 
     def __init__(self, clamd: Clamd, *, connections: int, timeout: float) -> None:
         self._clamd = clamd

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 from maie_aiohttp.concurrency import Batch, Outcomes, in_thread
-from maie_aiohttp.errors import StorageFailed, StorageFull
-from maie_aiohttp.interfaces import UNKNOWN, Advance, Ahead, Chunk, Conclude, Observe, nothing, unheard
+from maie_aiohttp.errors import Damaged, StorageFailed, StorageFull
+from maie_aiohttp.interfaces import UNKNOWN, Advance, Ahead, Chunk, Conclude, Observe, Read, nothing, unheard
 from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.stores.blocks import BlockBudget, Gatherer
 from maie_aiohttp.stores.failures import translated
@@ -29,6 +30,10 @@ READ_SIZE = 262_144
 PASS_ON_EVERY = 8 * 1024 * 1024
 """Bytes after which the disk is given what was written, so that little is left to do before the answer; and the free
 space is looked at, for uploads that did not say how long they would be."""
+
+PASS_ON_AFTER = 10.0
+"""Seconds after which bytes that come slowly are passed on all the same, where somebody wants to hear of it: at
+16 kB/s, 8 MiB would take nine minutes."""
 
 GRACE = 3600.0
 """Seconds; a published file without a record is left alone so long, since its upload may still be settling."""
@@ -91,12 +96,16 @@ class DiskStore:
         part = PartFile(self._folder.descriptor, locator, offset, observe, conclude, self._shelf.take_back)
         claim = ahead.claim or self.promise(0)
 
+        def is_due(block: Chunk) -> bool:
+            comes_slowly = advance is not None and len(block) < self._blocks.block_size()
+            return part.pending >= PASS_ON_EVERY or (comes_slowly and part.pending_for >= PASS_ON_AFTER)
+
         def write(block: Chunk) -> int | None:
             must_leave = claim.must_leave
             with self._translated():
                 part.write(block)
                 claim.spend(len(block))
-                if part.pending < PASS_ON_EVERY:
+                if not is_due(block):
                     return None
                 self._leave_free(must_leave)
                 if advance is not None:
@@ -159,10 +168,17 @@ class DiskStore:
     async def read(self, locator: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         recording = Recording(self._folder.descriptor, locator)
         try:
-            while start < stop:
-                piece = await self._hop(recording.read, start, min(READ_SIZE, stop - start))
-                start += len(piece)
-                yield piece
+            async with aclosing(self._pieces(recording, start, stop)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            recording.close()
+
+    @asynccontextmanager
+    async def opened(self, locator: str) -> AsyncIterator[Read | None]:
+        recording = Recording(self._folder.descriptor, locator)
+        try:
+            yield partial(self._pieces, recording) if await self._is_there(recording) else None
         finally:
             recording.close()
 
@@ -179,6 +195,19 @@ class DiskStore:
 
     async def quarantine(self, locator: str) -> None:
         await self._hop(self._shelf.quarantine, locator)
+
+    async def _pieces(self, recording: Recording, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        while start < stop:
+            piece = await self._hop(recording.read, start, min(READ_SIZE, stop - start))
+            start += len(piece)
+            yield piece
+
+    async def _is_there(self, recording: Recording) -> bool:
+        try:
+            await self._hop(recording.reach)
+        except Damaged:
+            return False
+        return True
 
     async def _measure(self) -> int:
         return await self._hop(self._reserve.free, self._folder.descriptor)

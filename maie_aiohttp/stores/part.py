@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -39,6 +40,7 @@ class PartFile:
         """The last block, in which the end of a small upload can be read without a system call."""
         self._position = offset
         self._passed_on = offset
+        self._passed_on_at = time.monotonic()
 
     def write(self, block: Chunk) -> None:
         """Show the block to the checks, then write it. Raises what the checks raise, and OSError."""
@@ -50,17 +52,22 @@ class PartFile:
         """Bytes written since `sync` or `begin_sync`."""
         return self._position - self._passed_on
 
+    @property
+    def pending_for(self) -> float:
+        """Seconds since then, or since it began."""
+        return time.monotonic() - self._passed_on_at
+
     def sync(self) -> int:
         """Make durable what is written. Returns the size in bytes. Raises OSError."""
         fsio.fdatasync(self._open())
-        self._passed_on = self._position
+        self._note_passed_on()
         return self._position
 
     def begin_sync(self) -> None:
         """Let the disk begin with what is written, without waiting for it."""
         if fsio.posix_fadvise is not None:
             fsio.posix_fadvise(self._open(), self._passed_on, self.pending, os.POSIX_FADV_DONTNEED)
-        self._passed_on = self._position
+        self._note_passed_on()
 
     def finish(self, block: Chunk) -> int:
         """Write the last block, let the checks conclude, and make everything durable and read-only. Returns the size
@@ -91,6 +98,10 @@ class PartFile:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:  # given back even where closing fails: by then, it may be another's
             fsio.close(descriptor)
+
+    def _note_passed_on(self) -> None:
+        self._passed_on = self._position
+        self._passed_on_at = time.monotonic()
 
     def _write_fully(self, block: Chunk) -> None:
         descriptor = self._open()

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -105,6 +105,20 @@ async def test_a_long_upload_is_made_durable_on_its_way_for_whoever_hears_of_it(
         assert size == (root / MARK).stat().st_size == mibs * MIB
     assert len(heard) == 1
     assert PASS_ON_EVERY <= heard[0] < size
+
+
+async def test_a_slow_upload_is_made_durable_on_its_way_too(disk: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PASS_ON_AFTER", 0.0)
+    heard: asyncio.Queue[int] = asyncio.Queue()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"hello"
+        assert await heard.get() == 5
+        yield b", world"
+        assert await heard.get() == 12
+
+    assert await disk.append(MARK, 0, slowly(), unconcerned, advance=heard.put) == 12
+    assert heard.empty()
 
 
 async def test_a_slow_check_does_not_stop_the_others(disk: DiskStore) -> None:

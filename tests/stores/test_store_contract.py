@@ -373,6 +373,28 @@ async def test_what_is_read_while_it_is_deleted_is_read_to_its_end(store: Store)
     assert size + sum([len(piece) async for piece in reading]) == MIB
 
 
+async def test_what_is_open_can_be_read_as_it_grows_and_whatever_becomes_of_its_name(store: Store) -> None:
+    mark = store.locator_of(ID)
+    await store.begin(mark)
+    async with store.opened(mark) as read:
+        assert read is not None
+        await store.append(mark, 0, pieces(b"hello"), unconcerned)
+        assert [piece async for piece in read(1, 5)] == [b"ello"]
+        await store.append(mark, 5, pieces(b", world"), unconcerned)
+        published = await store.publish(mark, ID, ".wav")
+        await store.discard(mark)
+        assert [piece async for piece in read(5, 12)] == [b", world"]
+        await store.discard(published)
+        assert [piece async for piece in read(0, 12)] == [b"hello, world"]
+        with pytest.raises(Damaged):
+            _ = [piece async for piece in read(12, 13)]
+
+
+async def test_what_is_not_there_is_not_opened(store: Store) -> None:
+    async with store.opened(store.locator_of(ID)) as read:
+        assert read is None
+
+
 async def test_puts_aside_what_nobody_knows(store: Store) -> None:
     mark = await put(store)
     published = await store.publish(mark, ID, ".wav")
