@@ -35,6 +35,7 @@ from maie_aiohttp.intake.resumption import Resumption
 from maie_aiohttp.interfaces import Scanner
 from maie_aiohttp.limits.quota import Quota
 from maie_aiohttp.limits.throttle import Throttle
+from maie_aiohttp.progress.followers import Followers
 from maie_aiohttp.progress.hub import Hub
 from maie_aiohttp.relay import Patience, Relay, relay
 from maie_aiohttp.settings import ConfigurationError, Scan, Settings
@@ -46,7 +47,18 @@ from maie_aiohttp.upkeep import expiry
 from maie_aiohttp.upkeep.reconcile import audit, recover
 from maie_aiohttp.upkeep.scrub import Bookmark, Scrub
 from maie_aiohttp.web import cors, middlewares
-from maie_aiohttp.web.appkeys import ACCESS, CATALOG, DRAIN, HANDOFF, INTAKE, LIMITS, RESUMPTION, SERVER, STORE
+from maie_aiohttp.web.appkeys import (
+    ACCESS,
+    CATALOG,
+    DRAIN,
+    FOLLOWERS,
+    HANDOFF,
+    INTAKE,
+    LIMITS,
+    RESUMPTION,
+    SERVER,
+    STORE,
+)
 from maie_aiohttp.web.drain import Drain
 from maie_aiohttp.web.problems import http_answer
 
@@ -89,6 +101,7 @@ def _application(settings: Settings, started: AbstractAsyncContextManager[Intake
             app[RESUMPTION] = Resumption(
                 intake, timedelta(seconds=settings.resumable.lifetime), workers=settings.server.workers
             )
+            app[FOLLOWERS] = Followers(intake.catalog, workers=settings.server.workers)
             app[ACCESS] = await _access(intake, settings)
             async with (
                 _beside(app[ACCESS].keep_current()),

@@ -214,6 +214,7 @@ async def test_hand_offs_are_as_documented(client: Client, reader: Reader) -> No
 async def test_tus_is_as_documented(reader: Reader) -> None:
     there = await reader.create(headers=TUS | LENGTH | {"Upload-Metadata": "case MTE0"})
     await reader.ask("lookUp", 200, path_parameters=there, headers=TUS)
+    await reader.ask("headContent", 200, path_parameters=there, query={"follow": 1}, headers={"Prefer": "wait=1"})
     begin = {"path_parameters": there, "body": RECORDING[:HALF], "media_type": OFFSET_BYTES}
     rest = {"path_parameters": there, "body": RECORDING[HALF:], "media_type": OFFSET_BYTES}
     broken = {"Upload-Checksum": f"sha1 {base64.b64encode(sha1(b'').digest()).decode()}"}  # noqa: S324 - tus demands it

@@ -12,9 +12,10 @@ from maie_aiohttp.credentials import Scope
 from maie_aiohttp.errors import Damaged, NotFound, StorageFailed
 from maie_aiohttp.intake.pieces import check_open
 from maie_aiohttp.model import Status, Stored, Upload
+from maie_aiohttp.pages.following import follow
 from maie_aiohttp.upkeep.reconcile import confirm_damage, is_unreadable
 from maie_aiohttp.web.appkeys import CATALOG, INTAKE, STORE
-from maie_aiohttp.web.headers import attachment, repr_digest
+from maie_aiohttp.web.headers import inert, repr_digest
 from maie_aiohttp.web.locations import identifier
 from maie_aiohttp.web.permission import needs, own
 from maie_aiohttp.web.problems import http_answer
@@ -24,7 +25,11 @@ log = structlog.get_logger()
 
 @needs(Scope.READ)
 async def content(request: web.Request) -> web.StreamResponse:
-    """Answer with the recording, one range of it (RFC 9110, section 14), or 304 to who has it already."""
+    """Answer with the recording, one range of it (RFC 9110, section 14), or 304 to who has it already; to who would
+    follow it, while it arrives."""
+    followed = await follow(request)
+    if followed is not None:
+        return followed
     upload, stored = await _intact(request)
     etag = ETag(stored.sha256)
     strong = tuple(candidate for candidate in request.if_match or () if not candidate.is_weak)
@@ -89,9 +94,7 @@ def _headers(filename: str | None, stored: Stored) -> dict[str, str]:
         "Repr-Digest": repr_digest(stored.sha256),
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": attachment(filename),
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-        "X-Content-Type-Options": "nosniff",
+        **inert(filename),
     }
 
 

@@ -8,6 +8,7 @@ from maie_aiohttp.access.admission import Access
 from maie_aiohttp.intake.delivery import Intake
 from maie_aiohttp.intake.resumption import Resumption
 from maie_aiohttp.interfaces import Catalog, Store
+from maie_aiohttp.progress.followers import Followers
 from maie_aiohttp.settings import Handoff, Limits, Server
 from maie_aiohttp.web.drain import Drain
 
@@ -15,6 +16,7 @@ INTAKE = web.AppKey("intake", Intake)
 RESUMPTION = web.AppKey("resumption", Resumption)
 STORE = web.AppKey("store", Store)
 CATALOG = web.AppKey("catalog", Catalog)
+FOLLOWERS = web.AppKey("followers", Followers)
 SERVER = web.AppKey("server", Server)
 LIMITS = web.AppKey("limits", Limits)
 DRAIN = web.AppKey("drain", Drain)

@@ -74,6 +74,25 @@ def attachment(filename: str | None) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
+def inert(filename: str | None) -> dict[str, str]:
+    """What keeps the bytes of strangers from doing anything in a browser."""
+    return {
+        "Content-Disposition": attachment(filename),
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def preferences(fields: Iterable[str]) -> Mapping[str, object]:
+    """The values of `Prefer` fields (RFC 7240), True where a preference has none. Nothing where they cannot be read as
+    a dictionary (RFC 9651): a preference may always be ignored."""
+    try:
+        members = http_sf.parse(", ".join(fields).encode("latin-1"), tltype="dictionary")
+    except (ValueError, UnicodeError):
+        return {}
+    return {name: member[0] for name, member in cast("Mapping[str, tuple[object, ...]]", members).items()}
+
+
 def is_plain(codings: Iterable[str]) -> bool:
     """Whether the values of `Content-Encoding` fields say that the bytes are the file's own."""
     return all(coding.lower() == "identity" for coding in codings)
