@@ -72,7 +72,11 @@ def check(settings: Settings) -> Rules:
         names = ", ".join(sorted(OPTIONAL))
         raise ConfigurationError(f"audio.extra_formats: no such format: {', '.join(unknown)}; there are {names}")
     targets.check(settings)
-    return Rules(settings.limits.max_size, CORE.union(settings.audio.extra_formats))
+    return Rules(
+        settings.limits.max_size,
+        CORE.union(settings.audio.extra_formats),
+        reuse=settings.uploads.duplicates == "reuse",
+    )
 
 
 def build(settings: Settings) -> web.Application:

@@ -14,7 +14,7 @@ from uuid import UUID
 from maie_aiohttp.credentials import Key
 from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.limits.quota import Need, Quota, Usage
-from maie_aiohttp.model import Backlog, Event, Handed, KeyUse, Letter, Place, Position, Status, Upload
+from maie_aiohttp.model import Backlog, Event, Handed, KeyUse, Letter, Place, Position, Settled, Status, Upload
 
 Chunk = bytes | bytearray
 
@@ -302,13 +302,22 @@ class Catalog(Protocol):
         ...
 
     async def settle(
-        self, uploads: Sequence[Upload], use: KeyUse | None = None, reservation: UUID | None = None
-    ) -> KeyUse | None:
+        self,
+        uploads: Sequence[Upload],
+        use: KeyUse | None = None,
+        reservation: UUID | None = None,
+        stand_ins: Mapping[UUID, Upload] = ...,
+    ) -> Settled:
         """Record stored uploads of one owner, one outbox entry for each, the use of a key, and what they used of a
         quota in place of the reservation for it: all of it, or nothing. Those with terms have a record already, which
-        this one replaces. If others have used the key, that use is returned, and
-        nothing recorded: of any number of requests with one key, in any number of processes, one is recorded. Raises
+        this one replaces. Each is recorded with the first stored upload of its owner that has the same bytes; where
+        that is one of `stand_ins`, it stands for it, and nothing is recorded. If others have used the key, nothing is
+        recorded: of any number of requests with one key, in any number of processes, one is recorded. Raises
         `errors.NotFound` if an upload with terms was given up."""
+        ...
+
+    async def firsts(self, uploads: Sequence[Upload]) -> Mapping[UUID, Upload]:
+        """For those that have one: the first stored upload of the same owner with the same bytes."""
         ...
 
     async def forget_keys(self, before: datetime, limit: int) -> int:
@@ -320,9 +329,16 @@ class Catalog(Protocol):
         ...
 
     async def list(
-        self, limit: int, *, status: Status | None, after: Position | None, owner: str | None = None
+        self,
+        limit: int,
+        *,
+        status: Status | None,
+        after: Position | None,
+        owner: str | None = None,
+        sha256: str | None = None,
     ) -> Sequence[Upload]:
-        """At most `limit` uploads, of that owner or of all, newest first, behind `after`; partial ones are left out."""
+        """At most `limit` uploads, of that owner or of all, with those bytes or any, newest first, behind `after`;
+        partial ones are left out."""
         ...
 
     async def receiving(self, limit: int, *, after: Position | None) -> Sequence[Upload]:

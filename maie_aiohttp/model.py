@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -118,6 +118,8 @@ class Upload:
     """Why it was refused."""
     owner: str | None = None
     """Within whose reach it is; None for what came without an API key."""
+    duplicate_of: UUID | None = None
+    """The first stored upload of the owner that had the same bytes, and had not lost them, when this one was stored."""
 
     @property
     def reserved(self) -> int | None:
@@ -150,6 +152,16 @@ class KeyUse:
     uploads: tuple[UUID, ...]
     """In the order of the request's files."""
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of uploads that were to be recorded."""
+
+    uploads: Sequence[Upload] = ()
+    """As they are recorded; or, for those that are not, others that stand for them."""
+    earlier: KeyUse | None = None
+    """What others have used the key for: then nothing is recorded."""
 
 
 @dataclass(frozen=True, slots=True)

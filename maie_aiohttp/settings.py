@@ -226,6 +226,12 @@ class Idempotency(_Group):
     lifetime: Duration = Field(default=86_400.0, gt=0)
 
 
+class Uploads(_Group):
+    """What is stored twice."""
+
+    duplicates: Annotated[Literal["report", "reuse"], BeforeValidator(_lower)] = "report"
+
+
 class Storage(_Group):
     """Where the bytes go, and what writing them may take."""
 
@@ -334,6 +340,7 @@ class Settings(BaseSettings):
     quota: Quota = Quota()
     resumable: Resumable = Resumable()
     idempotency: Idempotency = Idempotency()
+    uploads: Uploads = Uploads()
     storage: Storage = Storage()
     scrub: Scrub = Scrub()
     catalog: Catalog = Catalog()

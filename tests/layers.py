@@ -10,14 +10,14 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import text
 
-from maie_aiohttp.catalogs.database import Transaction
 from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.concurrency import in_thread
 from maie_aiohttp.intake.locks import Locks
 from maie_aiohttp.interfaces import Chunk
 from maie_aiohttp.model import Status, Stored, Upload
@@ -73,12 +73,12 @@ def upload(id: UUID | None = None, *, age: float = 0, **changes: object) -> Uplo
 
 
 def stored(id: UUID, **changes: object) -> Stored:
-    """What a record says of five stored bytes."""
+    """What a record says of five stored bytes, which no other upload has."""
     values: dict[str, object] = {
         "size": 5,
         "media_type": "audio/wav",
         "format": "wav",
-        "sha256": "ab" * 32,
+        "sha256": sha256(id.bytes).hexdigest(),
         "locator": f"audio/{id.hex[:2]}/{id}.wav",
         "at": NOON,
     }
@@ -192,10 +192,11 @@ async def small(catalog: SqlCatalog) -> None:
 async def pragma(catalog: SqlCatalog, setting: str) -> None:
     """Change a setting of the connection that writes."""
 
-    def change(transaction: Transaction) -> None:
-        transaction.execute(text(f"PRAGMA {setting}"))
+    def change() -> None:
+        assert catalog._database._writer is not None
+        catalog._database._writer.connection.cursor().execute(f"PRAGMA {setting}")
 
-    await catalog._database.write(change)
+    await in_thread(catalog._database._writing, change)
 
 
 def flip(file: Path, place: int) -> None:

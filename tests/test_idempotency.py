@@ -20,7 +20,7 @@ from maie_aiohttp.web.appkeys import CATALOG
 from tests import audio, crew
 from tests.conftest import Client, configure, files, serving
 from tests.crew import until
-from tests.layers import query, upload
+from tests.layers import query, stored, upload
 from tests.scenarios import process
 from tests.test_fsck import command_alone
 from tests.test_sweep import swept
@@ -202,7 +202,8 @@ async def test_a_key_is_the_same_with_and_without_quotes(client: Client) -> None
 
 def test_the_fingerprint_is_the_same_in_every_version() -> None:
     """It stands in the catalogs of those who upgrade."""
-    use = use_of(Key("k", "form"), [upload(filename="ä.wav"), upload(filename=None)])
+    recording = stored(UUID(int=0), sha256="ab" * 32)
+    use = use_of(Key("k", "form"), [upload(filename=name, stored=recording) for name in ("ä.wav", None)])
     assert use.fingerprint == "d3601085e02eac715c5603c14d7ad1a711bac83193c43f98fdd0f33341a3dc96"
 
 

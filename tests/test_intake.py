@@ -255,8 +255,8 @@ async def test_a_record_whose_acknowledgement_got_lost_is_stored(
 ) -> None:
     settle = catalog.settle
 
-    async def settle_and_fail(uploads: Sequence[Upload], *rest: Any) -> None:
-        await settle(uploads, *rest)
+    async def settle_and_fail(*given: Any) -> None:
+        await settle(*given)
         raise StorageFailed("The connection was lost.")
 
     monkeypatch.setattr(catalog, "settle", settle_and_fail)

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -36,26 +36,35 @@ _TROUBLE = (StorageFull, StorageFailed, Busy)
 """What the next write may meet as well."""
 
 Row = Mapping[str, object]
+Item = TypeVar("Item")
 
 
 class Transaction:
-    """Changes of several writes. Rows are inserted together, but before any other statement that comes after them."""
+    """Changes of several writes. What can be done together is, but before any other statement that comes after it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._rows: dict[Table, list[Row]] = {}
+        self._items: dict[Callable[[Transaction, Sequence[Any]], None], list[Any]] = {}
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Add rows. All rows of a table must have the same columns."""
         self._rows.setdefault(table, []).extend(rows)
 
-    def execute(self, statement: Executable, rows: Sequence[Row] | None = None) -> CursorResult[Any]:
-        """Run any other statement, perhaps once for each row."""
+    def together(self, run: Callable[[Transaction, Sequence[Item]], None], item: Item) -> None:
+        """Have `run` deal with the item, and with those that others leave to it, all at once."""
+        self._items.setdefault(run, []).append(item)
+
+    def execute(self, statement: Executable, values: Row | Sequence[Row] | None = None) -> CursorResult[Any]:
+        """Run any other statement, perhaps once for each row of values."""
         self.flush()
-        return self._connection.execute(statement, rows)
+        return self._connection.execute(statement, values)
 
     def flush(self) -> None:
-        """Insert what waits, table by table in the order of their first rows."""
+        """Do what waits: rows are inserted last, table by table in the order of their first ones."""
+        items, self._items = self._items, {}
+        for run, left in items.items():
+            run(self, left)
         rows, self._rows = self._rows, {}
         for table, added in rows.items():
             self._connection.execute(insertion(table), added)
@@ -124,8 +133,7 @@ class Database:
     def _prepare(self, prepare: Callable[[Connection], None]) -> None:
         self._writer = self._engine.connect()
         with self._writer.begin():
-            if self._engine.dialect.name == "sqlite":
-                self._writer.exec_driver_sql("BEGIN IMMEDIATE")
+            _begin_at_once(self._writer)
             prepare(self._writer)
 
     def _rows(self, query: Executable, values: Row | None) -> Sequence[RowMapping]:
@@ -149,6 +157,7 @@ class Database:
     def _transaction(self, changes: Sequence[Change]) -> None:
         assert self._writer is not None, "the database is not open"  # noqa: S101 - a slip of ours, not of a user
         with self._turn(), _all_or_nothing(self._writer):
+            _begin_at_once(self._writer)
             transaction = Transaction(self._writer)
             for change in changes:
                 change(transaction)
@@ -165,6 +174,13 @@ def _all_or_nothing(connection: Connection) -> Iterator[None]:
     except BaseException:
         connection.connection.rollback()
         raise
+
+
+def _begin_at_once(connection: Connection) -> None:
+    """What is read from here on is still so at the commit. Left to itself, Python's driver begins with the first
+    change, and another process may write between a question and what follows from its answer."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

@@ -57,7 +57,9 @@ class Row:
         try:
             metadata = json.loads(columns["metadata"])
             read = {"metadata": metadata, "terms": None if terms is None else json.loads(terms)}
-            return to_upload({**columns, **read, "id": _uuid(columns["id"])})
+            first = columns["duplicate_of"]
+            ids = {"id": _uuid(columns["id"]), "duplicate_of": None if first is None else _uuid(first)}
+            return to_upload({**columns, **read, **ids})
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise ValueError(f"the record cannot be read: {error}") from error
 

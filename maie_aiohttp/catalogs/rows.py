@@ -48,6 +48,7 @@ def upload_row(upload: Upload) -> dict[str, object]:
         "expires_at": upload.expires_at and to_microseconds(upload.expires_at),
         "reason": upload.reason,
         "owner": upload.owner,
+        "duplicate_of": upload.duplicate_of,
     }
 
 
@@ -93,6 +94,7 @@ def to_upload(columns: Columns) -> Upload:
         expires_at=None if expires_at is None else from_microseconds(expires_at),
         reason=columns["reason"],
         owner=columns["owner"],
+        duplicate_of=columns["duplicate_of"],
     )
 
 

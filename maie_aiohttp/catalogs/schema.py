@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0006"
+REVISION = "0008"
 """The newest migration; a catalog that already stands there starts without loading Alembic."""
 
 metadata = MetaData()
@@ -46,10 +46,12 @@ uploads = Table(
     Column("expires_at", BigInteger),
     Column("reason", Text),
     Column("owner", String(64)),
+    Column("duplicate_of", Uuid),
     Index("uploads_newest", "created_at", "id"),
     Index("uploads_newest_by_status", "status", "created_at", "id"),
     Index("uploads_expiring", "expires_at"),
     Index("uploads_newest_by_owner", "owner", "created_at", "id", sqlite_where=text("owner IS NOT NULL")),
+    Index("uploads_by_content", "sha256", "owner", sqlite_where=text("sha256 IS NOT NULL")),
 )
 
 outbox = Table(

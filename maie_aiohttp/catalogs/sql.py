@@ -11,17 +11,17 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import URL, ColumnElement, Select, delete, select, text, tuple_, update
-from sqlalchemy.dialects.sqlite import insert
 
-from maie_aiohttp.catalogs.database import DAMAGED, Change, Database, Transaction, is_damage
+from maie_aiohttp.catalogs.database import DAMAGED, Database, Transaction, is_damage
 from maie_aiohttp.catalogs.keyring import SqlKeyring
 from maie_aiohttp.catalogs.outbox import SqlOutbox
-from maie_aiohttp.catalogs.quotas import SqlQuotaBook, spend, unreserve
-from maie_aiohttp.catalogs.rows import key_row, outbox_row, to_key_use, to_microseconds, to_upload, upload_row
-from maie_aiohttp.catalogs.schema import idempotency_keys, outbox, uploads
+from maie_aiohttp.catalogs.quotas import SqlQuotaBook, unreserve
+from maie_aiohttp.catalogs.rows import to_microseconds, to_upload, upload_row
+from maie_aiohttp.catalogs.schema import idempotency_keys, uploads
+from maie_aiohttp.catalogs.settling import FIRST_UPLOADS, NOBODY, Settling, SettlingOnce, asking
 from maie_aiohttp.catalogs.upgrade import upgrade, version
 from maie_aiohttp.errors import IntakeError, NotFound, StorageFailed
-from maie_aiohttp.model import UNDECIDED, KeyUse, Position, Status, Upload, sources
+from maie_aiohttp.model import UNDECIDED, KeyUse, Position, Settled, Status, Upload, sources
 
 
 def sqlite_url(file: Path) -> str:
@@ -89,20 +89,22 @@ class SqlCatalog:
         await self._database.write(partial(_advance, upload=upload))
 
     async def settle(
-        self, uploads: Sequence[Upload], use: KeyUse | None = None, reservation: UUID | None = None
-    ) -> KeyUse | None:
+        self,
+        uploads: Sequence[Upload],
+        use: KeyUse | None = None,
+        reservation: UUID | None = None,
+        stand_ins: Mapping[UUID, Upload] = NOBODY,
+    ) -> Settled:
+        settling = Settling(uploads, reservation, stand_ins)
         try:
-            return await self._settle(partial(_settle, settled=uploads, reservation=reservation), use)
+            await self._database.write(settling if use is None else SettlingOnce(settling, use))
         finally:  # also after a failure: it may have been written all the same
             self._ring()
+        return settling.outcome
 
-    async def _settle(self, record: Change, use: KeyUse | None) -> KeyUse | None:
-        if use is None:
-            await self._database.write(record)
-            return None
-        once = _Once(record, use)
-        await self._database.write(once)
-        return once.earlier
+    async def firsts(self, uploads: Sequence[Upload]) -> Mapping[UUID, Upload]:
+        rows = await self._database.read(FIRST_UPLOADS, asking(uploads))
+        return {upload.id: upload for upload in map(to_upload, rows)}
 
     async def forget_keys(self, before: datetime, limit: int) -> int:
         old = idempotency_keys.c.used_at < to_microseconds(before)
@@ -126,11 +128,19 @@ class SqlCatalog:
         return to_upload(rows[0])
 
     async def list(
-        self, limit: int, *, status: Status | None, after: Position | None, owner: str | None = None
+        self,
+        limit: int,
+        *,
+        status: Status | None,
+        after: Position | None,
+        owner: str | None = None,
+        sha256: str | None = None,
     ) -> Sequence[Upload]:
         newest = _newest(limit, after).where(~uploads.c.partial)
         if status is not None:
             newest = newest.where(uploads.c.status == status.value)
+        if sha256 is not None:
+            newest = newest.where(uploads.c.sha256 == sha256)
         if owner is not None:
             newest = newest.where(uploads.c.owner == owner)
         return [to_upload(row) for row in await self._database.read(newest)]
@@ -175,48 +185,12 @@ def _advance(transaction: Transaction, upload: Upload) -> None:
     transaction.execute(update(uploads).where(*_receiving(upload)).values(columns))
 
 
-def _settle(transaction: Transaction, settled: Sequence[Upload], reservation: UUID | None) -> None:
-    for upload in settled:
-        if upload.terms is not None:
-            replaced = transaction.execute(delete(uploads).where(*_undecided(upload)))
-            if replaced.rowcount == 0:
-                raise NotFound("The upload was given up meanwhile.")
-    transaction.insert(uploads, [upload_row(upload) for upload in settled])
-    transaction.insert(outbox, [outbox_row(upload) for upload in settled])
-    if reservation is not None:
-        stored = [upload.stored for upload in settled if upload.stored is not None]
-        spend(transaction, reservation, settled[0].owner, [one.size for one in stored], stored[0].at)
-
-
-class _Once:
-    """What is recorded only if its key is new. Its being unique decides, also between processes. They may
-    find their own use of it: a transaction is tried again, and it may have failed when all was written already."""
-
-    def __init__(self, record: Change, use: KeyUse) -> None:
-        self._record = record
-        self._use = use
-        self.earlier: KeyUse | None = None
-        """The use that others have made of it."""
-
-    def __call__(self, transaction: Transaction) -> None:
-        new = transaction.execute(insert(idempotency_keys).values(key_row(self._use)).on_conflict_do_nothing())
-        if new.rowcount:
-            self._record(transaction)
-        same_key = select(idempotency_keys).where(idempotency_keys.c.key == self._use.key)
-        found = to_key_use(transaction.execute(same_key).mappings().one())
-        self.earlier = None if found.uploads == self._use.uploads else found
-
-
 def _forget_keys(transaction: Transaction, keys: Sequence[str], old: ColumnElement[bool]) -> None:
     transaction.execute(delete(idempotency_keys).where(idempotency_keys.c.key.in_(keys), old))
 
 
 def _receiving(upload: Upload) -> tuple[ColumnElement[bool], ...]:
     return uploads.c.id == upload.id, uploads.c.status == Status.RECEIVING.value
-
-
-def _undecided(upload: Upload) -> tuple[ColumnElement[bool], ...]:
-    return uploads.c.id == upload.id, uploads.c.status.in_([status.value for status in UNDECIDED])
 
 
 def _move(transaction: Transaction, id: UUID, status: Status, reason: str | None, expires_at: datetime | None) -> None:

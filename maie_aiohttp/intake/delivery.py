@@ -26,6 +26,7 @@ from maie_aiohttp.inspection.checks import Examination, Findings, Progress, size
 from maie_aiohttp.inspection.inspector import Inspector
 from maie_aiohttp.inspection.scanner import NoScanner
 from maie_aiohttp.intake.claims import Claims
+from maie_aiohttp.intake.duplicates import Reuse, nobody
 from maie_aiohttp.intake.idempotency import Key
 from maie_aiohttp.intake.locks import Locks, uninterruptible
 from maie_aiohttp.intake.settlement import Received, Settlement, discard
@@ -51,6 +52,8 @@ class Rules:
     """Bytes of one request's files together."""
     formats: Container[str]
     """Names from `formats.BY_NAME`."""
+    reuse: bool = False
+    """Whether what its owner has stored already is not stored again where it comes in one request."""
 
 
 class Intake:
@@ -75,6 +78,7 @@ class Intake:
         self.claims = Claims(store)
         self.owners = Owners(catalog)
         self.quotas = Quotas(catalog.quotas, locks.own, locks.is_owned)
+        self.stand_ins = Reuse(store, catalog) if rules.reuse else nobody
         self.hub = hub or Hub()
         self.receiving = self.hub.receiving
         """Uploads whose bytes are on their way."""
@@ -180,7 +184,7 @@ class Delivery:
         self._owner = owner
         self._reservation = reservation
         self._limit = size_limit(intake.rules.max_size, reservation.size)
-        self._settlement = Settlement(intake.store, intake.catalog, intake.hub)
+        self._settlement = Settlement(intake.store, intake.catalog, intake.hub, intake.stand_ins)
         self._begun: list[UUID] = []
         self._received: list[Received] = []
         self._owned = ExitStack()
@@ -213,7 +217,8 @@ class Delivery:
     async def settle(self, metadata: Metadata, key: Key | None = None) -> Sequence[Upload]:
         """Make everything received part of the catalog; from the return on, it cannot be lost. Once begun it runs to
         its end, whatever becomes of the request. If the same request came before, by its `key`, that one's uploads are
-        returned, and nothing is left of this one's. Raises `KeyReused`, `Gone` and `Damaged`."""
+        returned, and nothing is left of this one's, nor of files for which others stand. Raises `KeyReused`, `Gone` and
+        `Damaged`."""
         complete = [replace(one, upload=replace(one.upload, metadata=metadata)) for one in self._received]
         with ExitStack() as held:
             for id in self._begun:  # others may find them in the catalog before this is done, and delete them

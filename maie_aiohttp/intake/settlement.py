@@ -12,9 +12,10 @@ import structlog
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.errors import Busy, IntakeError, StorageFull
 from maie_aiohttp.inspection.checks import Findings
+from maie_aiohttp.intake.duplicates import FindStandIns, nobody
 from maie_aiohttp.intake.idempotency import Key, repeated, use_of
 from maie_aiohttp.interfaces import Catalog, Store
-from maie_aiohttp.model import KeyUse, Status, Stored, Upload
+from maie_aiohttp.model import KeyUse, Settled, Status, Stored, Upload
 from maie_aiohttp.progress.hub import Hub
 
 log = structlog.get_logger()
@@ -32,10 +33,11 @@ class Received:
 class Settlement:
     """The files of one request, settled together."""
 
-    def __init__(self, store: Store, catalog: Catalog, hub: Hub) -> None:
+    def __init__(self, store: Store, catalog: Catalog, hub: Hub, stand_ins: FindStandIns = nobody) -> None:
         self._store = store
         self._catalog = catalog
         self._hub = hub
+        self._stand_ins = stand_ins
         self.decided = True
         """Whether it is known what is stored. As long as it is not, the marks must stay, for start-up."""
 
@@ -44,8 +46,8 @@ class Settlement:
     ) -> Sequence[Upload]:
         """Make it all part of the catalog; from the return on, it cannot be lost. Once begun it runs to its end,
         whatever becomes of the request. If the same request came before, by its `key`, that one's uploads are returned,
-        and these are only received again. What they use of a quota was reserved as `reservation`. Raises what
-        `idempotency.repeated` raises."""
+        and these are only received again; so is what another upload stands for. What they use of a quota was reserved
+        as `reservation`. Raises what `idempotency.repeated` raises."""
         return await to_its_end(self._settle(received, key, reservation))
 
     async def _settle(
@@ -54,17 +56,30 @@ class Settlement:
         self.decided = False
         uploads = await self._publish(received)
         use = use_of(key, uploads) if key else None
-        earlier = await self._record(uploads, use, reservation)
-        if use and earlier:
+        settled = await self._record(uploads, use, reservation)
+        if use and settled.earlier:
             await self._retract(uploads)
-            return await self._repeat(use, earlier)
-        self.decided = True
-        for upload in uploads:
-            await discard(self._store, upload.id)
-            self._hub.publish(upload)
-        for one in received:
-            log.info("upload stored", upload=str(one.upload.id), size=one.size, format=one.findings.format.name)
-        return uploads
+            return await self._repeat(use, settled.earlier)
+        await self._conclude(uploads, settled.uploads)
+        return settled.uploads
+
+    async def _conclude(self, uploads: Sequence[Upload], settled: Sequence[Upload]) -> None:
+        """What is recorded needs no mark any more; where another one stands for an upload, its bytes go."""
+        replaced = []
+        for upload, stored in zip(uploads, settled, strict=True):
+            if upload.id == stored.id:
+                await self._announce(stored)
+            else:
+                replaced.append(upload)
+                log.info("upload stored before", upload=str(stored.id), size=stored.size)
+        await self._retract(replaced)
+
+    async def _announce(self, stored: Upload) -> None:
+        await discard(self._store, stored.id)
+        self._hub.publish(stored)
+        found, first = stored.stored, stored.duplicate_of
+        again = {} if first is None else {"duplicate_of": str(first)}
+        log.info("upload stored", upload=str(stored.id), size=stored.size, format=found and found.format, **again)
 
     async def _publish(self, received: Sequence[Received]) -> Sequence[Upload]:
         uploads: list[Upload] = []
@@ -83,19 +98,21 @@ class Settlement:
         log.info("request repeated", uploads=[str(upload.id) for upload in uploads])
         return uploads
 
-    async def _record(self, uploads: Sequence[Upload], use: KeyUse | None, reservation: UUID | None) -> KeyUse | None:
-        """Returns an earlier use of the key. Where the catalog does not say what became of the records, it is asked
-        whether they are there."""
+    async def _record(self, uploads: Sequence[Upload], use: KeyUse | None, reservation: UUID | None) -> Settled:
+        """Where the catalog does not say what became of the records, it is asked whether they are there."""
         try:
-            return await self._catalog.settle(uploads, use, reservation)
+            return await self._catalog.settle(uploads, use, reservation, await self._stand_ins(uploads))
         except (StorageFull, Busy):
             await self._retract(uploads)
             raise
         except Exception:
-            if not await self._catalog.known([upload.id for upload in uploads]):
+            found = await self._catalog.find([upload.id for upload in uploads])
+            recorded = {id: upload for id, upload in found.items() if upload.stored is not None}
+            if not recorded:
                 await self._retract(uploads)
+            if len(recorded) < len(uploads):  # others stand for the rest, but nobody says which
                 raise
-            return None
+            return Settled([recorded[upload.id] for upload in uploads])
 
     async def _retract(self, uploads: Sequence[Upload]) -> None:
         for upload in uploads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from uuid import UUID
 
@@ -24,11 +25,16 @@ _TO_GO_ON = frozenset({Status.RECEIVING, Status.STORED})
 
 @needs(Scope.READ)
 async def list_uploads(request: web.Request) -> web.Response:
-    """`GET /v1/uploads`: newest first, `limit` at a time, from `cursor` on, perhaps of one `status` only."""
+    """`GET /v1/uploads`: newest first, `limit` at a time, from `cursor` on, perhaps only of one `status`, or of one
+    `sha256`."""
     asked = limit(request.query.get("limit"))
-    status = _status(request.query.get("status"))
-    after = _position(request.query.get("cursor"))
-    found = await request.app[CATALOG].list(asked + 1, status=status, after=after, owner=caller(request).reach)
+    found = await request.app[CATALOG].list(
+        asked + 1,
+        status=_status(request.query.get("status")),
+        after=_position(request.query.get("cursor")),
+        owner=caller(request).reach,
+        sha256=_sha256(request.query.get("sha256")),
+    )
     page = found[:asked]
     return web.json_response(
         {
@@ -58,6 +64,12 @@ def _status(text: str | None) -> Status | None:
         return None if text is None else Status(text)
     except ValueError:
         raise Malformed(f"`status` is one of {', '.join(Status)}.") from None
+
+
+def _sha256(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"[0-9a-f]{64}", text, re.ASCII | re.IGNORECASE):
+        raise Malformed("`sha256` is a number of 64 hexadecimal digits.")
+    return None if text is None else text.lower()
 
 
 def _position(cursor: str | None) -> Position | None:

@@ -27,6 +27,7 @@ def as_json(upload: Upload, root: str) -> dict[str, object]:
         "media_type": stored and stored.media_type,
         "format": stored and stored.format,
         "sha256": stored and stored.sha256,
+        "duplicate_of": upload.duplicate_of and str(upload.duplicate_of),
         "created_at": moment(upload.created_at),
         "stored_at": stored and moment(stored.at),
         "expires_at": upload.expires_at and moment(upload.expires_at),

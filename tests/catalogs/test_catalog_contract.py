@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,7 +19,8 @@ from maie_aiohttp.catalogs.database import READERS, Change
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.credentials import Key, Scope
 from maie_aiohttp.errors import Busy, NotFound, StorageFailed, StorageFull
-from maie_aiohttp.model import TRANSITIONS, KeyUse, Position, Status, Terms, Upload
+from maie_aiohttp.limits.quota import Need, Quota
+from maie_aiohttp.model import TRANSITIONS, KeyUse, Position, Settled, Status, Terms, Upload
 from tests.layers import (
     MIB,
     NOON,
@@ -31,6 +34,7 @@ from tests.layers import (
     small,
     sql_catalog,
     stored,
+    stored_part,
     upload,
 )
 
@@ -150,25 +154,23 @@ def use_of(*uploads: Upload, key: str = "a-key", age: float = 0) -> KeyUse:
 
 async def keys(catalog: SqlCatalog, *names: str) -> list[str]:
     """Those of `names` that are remembered."""
-    uses = [await catalog.settle([given], use_of(given, key=name)) for name in names for given in [upload()]]
-    return [name for name, use in zip(names, uses, strict=True) if use is not None]
+    settled = [await catalog.settle([given], use_of(given, key=name)) for name in names for given in [upload()]]
+    return [name for name, one in zip(names, settled, strict=True) if one.earlier is not None]
 
 
 async def test_a_key_is_used_once(catalog: SqlCatalog, path: Path) -> None:
     given = [upload(), upload()]
     first = use_of(*given)
-    assert await catalog.settle(given, first) is None
+    assert await catalog.settle(given, first) == Settled(given)
     for _ in range(2):
         other = upload()
-        assert await catalog.settle([other], use_of(other)) == first
+        assert await catalog.settle([other], use_of(other)) == Settled(earlier=first)
     assert {one.id for one in await everything(catalog)} == {one.id for one in given}
     assert events(path) == sorted(one.id for one in given)
 
 
-async def test_a_transaction_that_fails_when_all_is_written(
-    catalog: SqlCatalog, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is tried again, and its uploads are not taken for repetitions of themselves."""
+def fail_once(catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next transaction say that it failed, when all is written."""
     write = catalog._database._transaction
 
     def write_and_fail_once(changes: Sequence[Change]) -> None:
@@ -177,9 +179,16 @@ async def test_a_transaction_that_fails_when_all_is_written(
         raise StorageFailed("The medium did not say so.")
 
     monkeypatch.setattr(catalog._database, "_transaction", write_and_fail_once)
+
+
+async def test_a_transaction_that_fails_when_all_is_written(
+    catalog: SqlCatalog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again, and its uploads are not taken for repetitions of themselves."""
+    fail_once(catalog, monkeypatch)
     given = [upload(), upload()]
     found = await asyncio.gather(*(catalog.settle([one], use_of(one, key=str(one.id))) for one in given))
-    assert found == [None, None]
+    assert found == [Settled([one]) for one in given]
     assert events(path) == sorted(one.id for one in await everything(catalog)) == sorted(one.id for one in given)
 
 
@@ -187,11 +196,11 @@ async def test_a_key_is_kept_with_what_it_was_used_for(path: Path) -> None:
     given = upload()
     use = KeyUse('ä"\x01 ' + "x" * 250, "0" * 64, (given.id,), NOON.replace(microsecond=1))
     async with sql_catalog(path) as catalog:
-        assert await catalog.settle([given], use) is None
+        assert await catalog.settle([given], use) == Settled([given])
         await catalog.remove(given.id)
     async with sql_catalog(path) as catalog:
         other = upload()
-        assert await catalog.settle([other], replace(use_of(other), key=use.key)) == use
+        assert await catalog.settle([other], replace(use_of(other), key=use.key)) == Settled(earlier=use)
         assert await everything(catalog) == []
 
 
@@ -201,9 +210,10 @@ async def test_fault_40_of_many_at_once_one_uses_the_key(path: Path) -> None:
     async with sql_catalog(path) as one, sql_catalog(path) as other:
         for number in range(5):
             uses = [use_of(each, key=f"key-{number}") for each in given]
-            earlier = await asyncio.gather(
+            settled = await asyncio.gather(
                 *((one, other)[place % 2].settle([given[place]], use) for place, use in enumerate(uses))
             )
+            earlier = [one.earlier for one in settled]
             (winner,) = (use for use, found in zip(uses, earlier, strict=True) if found is None)
             assert [found or winner for found in earlier] == [winner] * len(given)
             assert [found.id for found in await everything(one)] == events(path) == list(winner.uploads)
@@ -225,7 +235,7 @@ async def test_a_key_of_what_is_not_recorded_stays_free(catalog: SqlCatalog, pat
         await catalog.settle([given, arrived(receiving())], use_of(given))
     with locked(path), pytest.raises(Busy):
         await catalog.settle([given], use_of(given))
-    assert await catalog.settle([given], use_of(given)) is None
+    assert await catalog.settle([given], use_of(given)) == Settled([given])
 
 
 async def test_keys_are_forgotten_in_portions(catalog: SqlCatalog) -> None:
@@ -260,8 +270,181 @@ async def test_one_that_was_given_up_costs_no_other(catalog: SqlCatalog, path: P
     for one in given[1:]:
         await catalog.create(one)
     outcomes = await asyncio.gather(*(catalog.settle([arrived(one)]) for one in given), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [NotFound] + [type(None)] * 5
+    assert [type(outcome) for outcome in outcomes] == [NotFound] + [Settled] * 5
     assert events(path) == sorted(one.id for one in given[1:])
+
+
+def alike(given: Upload, **changes: object) -> Upload:
+    """Another upload with the same bytes, published a second earlier."""
+    id, recording = uuid4(), stored_part(given)
+    recording = replace(recording, locator=stored(id).locator, at=recording.at - timedelta(seconds=1))
+    return upload(id, **{"stored": recording, "owner": given.owner, **changes})  # type: ignore[arg-type]  # fields by name
+
+
+async def first_of(catalog: SqlCatalog, given: Upload) -> UUID | None:
+    """Of what the catalog takes a new upload for a duplicate."""
+    (recorded,) = (await catalog.settle([given])).uploads
+    assert await catalog.get(given.id) == recorded
+    assert replace(recorded, duplicate_of=None) == given
+    return recorded.duplicate_of
+
+
+OWNERS = (None, "ada", "", "Ada")
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+async def test_the_same_bytes_of_the_same_owner_are_a_duplicate(catalog: SqlCatalog, owner: str | None) -> None:
+    given = upload(owner=owner)
+    assert await first_of(catalog, given) is None
+    assert await first_of(catalog, upload(owner=owner)) is None
+    for other in set(OWNERS) - {owner}:
+        assert await first_of(catalog, alike(given, owner=other)) is None
+    for _ in range(3):
+        assert await first_of(catalog, alike(given)) == given.id
+
+
+async def test_duplicates_are_of_the_first_that_is_left_and_whole(catalog: SqlCatalog) -> None:
+    first = upload()
+    second, third = alike(first), alike(first)
+    assert await first_of(catalog, first) is None
+    await catalog.settle([second, third])
+    await catalog.move(first.id, Status.DAMAGED)
+    assert await first_of(catalog, alike(third)) == second.id
+    await catalog.remove(second.id)
+    assert await first_of(catalog, alike(third)) == third.id
+    await catalog.move(first.id, Status.STORED)
+    assert await first_of(catalog, alike(third)) == first.id
+    assert (await catalog.get(third.id)).duplicate_of == first.id
+
+
+async def test_what_is_not_stored_is_no_first(catalog: SqlCatalog) -> None:
+    given = receiving(terms=PARTS)
+    await catalog.create(given)
+    done = arrived(receiving(id=uuid4()))
+    assert await first_of(catalog, alike(done)) is None
+
+
+async def test_of_many_at_once_one_is_the_first(path: Path) -> None:
+    """In one transaction, in several, and in two processes: the second catalog stands for another one."""
+    given = upload()
+    many = [alike(given) for _ in range(40)]
+    async with sql_catalog(path) as one, sql_catalog(path) as other:
+        settled = await asyncio.gather(*((one, other)[place % 2].settle([each]) for place, each in enumerate(many)))
+        (recorded,) = zip(*(each.uploads for each in settled), strict=True)
+        (first,) = (each for each in recorded if each.duplicate_of is None)
+        assert {each.duplicate_of for each in recorded} == {None, first.id}
+        assert {each.id: each for each in recorded} == {each.id: each for each in await everything(one)}
+    assert len(events(path)) == len(many)
+
+
+async def test_duplicates_cost_a_transaction_one_question(catalog: SqlCatalog) -> None:
+    begun = [receiving() for _ in range(10)]
+    for one in begun:
+        await catalog.create(one)
+    statements: list[str] = []
+    event.listen(
+        catalog._database._engine, "before_cursor_execute", lambda _, __, statement, *___: statements.append(statement)
+    )
+    await asyncio.gather(*(catalog.settle([one]) for one in (*map(arrived, begun), *(upload() for _ in range(10)))))
+    (first, *_) = shared = [statement.split()[0] for statement in statements]
+    assert first == "BEGIN"
+    transactions = shared.count("BEGIN")
+    assert transactions <= 2
+    assert shared.count("SELECT") == transactions
+    assert len(shared) <= 5 * transactions
+
+
+async def test_the_question_is_answered_by_an_index(catalog: SqlCatalog, path: Path) -> None:
+    given = upload(owner="ada")
+    questions: list[tuple[str, Any]] = []
+    event.listen(
+        catalog._database._engine,
+        "before_cursor_execute",
+        lambda _, __, statement, values, *___: questions.append((statement, values)),
+    )
+    await catalog.settle([given])
+    await catalog.firsts([given])
+    await catalog.list(9, status=None, after=None, sha256=stored_part(given).sha256)
+    with closing(sqlite3.connect(path)) as connection:
+        for statement, values in questions:
+            if statement.startswith("SELECT"):
+                plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+                assert any("uploads_by_content (sha256=?" in step for step in plan), plan
+                assert not any(step.startswith("SCAN uploads") for step in plan), plan
+                assert "USE TEMP B-TREE FOR ORDER BY" not in plan or "created_at" in statement, plan
+
+
+async def test_another_may_stand_for_an_upload(catalog: SqlCatalog, path: Path) -> None:
+    first, other = upload(), upload()
+    await catalog.settle([first])
+    again, third = alike(first), alike(first)
+    stand_ins = await catalog.firsts([again, other])
+    assert stand_ins == {first.id: first}
+    assert await catalog.settle([again, other], stand_ins=stand_ins) == Settled([first, other])
+    assert {one.id for one in await everything(catalog)} == {first.id, other.id}
+    assert events(path) == sorted([first.id, other.id])
+    assert await catalog.settle([third], stand_ins={other.id: other}) == Settled(
+        [replace(third, duplicate_of=first.id)]
+    )
+
+
+@pytest.mark.parametrize("end", ["removed", "damaged"])
+async def test_who_has_come_to_an_end_stands_for_nobody(catalog: SqlCatalog, end: str) -> None:
+    first = upload()
+    await catalog.settle([first])
+    again = alike(first)
+    stand_ins = await catalog.firsts([again])
+    await (catalog.remove(first.id) if end == "removed" else catalog.move(first.id, Status.DAMAGED))
+    assert await catalog.settle([again], stand_ins=stand_ins) == Settled([again])
+    assert await catalog.get(again.id) == again
+
+
+async def test_a_key_is_kept_with_what_stands_for_its_uploads(
+    catalog: SqlCatalog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that was written already when the transaction failed, and is tried again."""
+    first, other, beside = upload(), upload(), upload()
+    await catalog.settle([first])
+    again = alike(first)
+    use = use_of(again, other)
+    fail_once(catalog, monkeypatch)
+    settled, _ = await asyncio.gather(
+        catalog.settle([again, other], use, stand_ins={first.id: first}),
+        catalog.settle([beside], use_of(beside, key="b")),
+    )
+    assert settled == Settled([first, other])
+    earlier = replace(use, uploads=(first.id, other.id))
+    assert await catalog.settle([alike(first)], use_of(upload()), stand_ins={first.id: first}) == Settled(
+        earlier=earlier
+    )
+    assert events(path) == sorted([first.id, other.id, beside.id])
+
+
+async def test_only_what_is_recorded_counts_for_a_quota(catalog: SqlCatalog) -> None:
+    first, other, since = upload(owner="ada"), upload(owner="ada"), NOON - timedelta(hours=1)
+    await catalog.settle([first])
+    for given, files in (([alike(first)], 0), ([alike(first), other, alike(other)], 2)):
+        await catalog.quotas.reserve(reservation := uuid4(), "ada", Quota(100), Need(1, 50), NOON)
+        await catalog.settle(given, None, reservation, {first.id: first})
+        await catalog.quotas.give_back([reservation])
+        usage = await catalog.quotas.usage("ada", since)
+        assert (usage.uploads, sum(spent.files for spent in usage.spent)) == (0, files)
+
+
+async def test_uploads_are_found_by_their_bytes(catalog: SqlCatalog) -> None:
+    given = upload(owner="ada")
+    again, foreign = alike(given, age=1), alike(given, owner="eve", age=2)
+    for one in (given, again, foreign, upload()):
+        await catalog.settle([one])
+    sha256 = stored_part(given).sha256
+
+    async def found(**asked: Any) -> list[UUID]:
+        return [one.id for one in await catalog.list(9, after=None, sha256=sha256, **{"status": None, **asked})]
+
+    assert await found() == [given.id, again.id, foreign.id]
+    assert await found(owner="ada") == [given.id, again.id]
+    assert await found(owner="ada", status=Status.RECEIVING) == []
+    assert await catalog.list(9, status=None, after=None, sha256="0" * 64) == []
 
 
 async def test_partial_ones_are_not_listed(catalog: SqlCatalog) -> None:
@@ -581,10 +764,10 @@ async def test_writes_at_once_share_a_transaction(catalog: SqlCatalog) -> None:
 async def test_a_bad_write_costs_no_other(catalog: SqlCatalog, path: Path, bad: dict[str, object]) -> None:
     given = [upload() for _ in range(7)]
     wrong = upload(**bad)  # type: ignore[arg-type]  # fields by name
-    writes = [catalog.settle([one]) for one in given]
+    writes: list[Awaitable[object]] = [catalog.settle([one]) for one in given]
     writes[3:3] = [catalog.settle([wrong]), catalog.remove(uuid4())]
     outcomes = await asyncio.gather(*writes, return_exceptions=True)
-    assert [outcome is None for outcome in outcomes] == [True] * 3 + [False] * 2 + [True] * 4
+    assert [isinstance(outcome, Settled) for outcome in outcomes] == [True] * 3 + [False] * 2 + [True] * 4
     assert isinstance(outcomes[4], NotFound)
     assert events(path) == sorted(one.id for one in given)
 

@@ -104,8 +104,16 @@ async def test_the_first_catalog_is_taken_over(path: Path) -> None:
     assert query(path, "SELECT * FROM outbox") == [(7, found.id.hex, "upload.stored", 2_000_000)]
 
 
+def forget_duplicates(path: Path) -> None:
+    """Make the catalog one of a revision before duplicates were known."""
+    query(path, "DROP INDEX uploads_by_content")
+    query(path, "ALTER TABLE uploads DROP COLUMN duplicate_of")
+    query(path, "UPDATE alembic_version SET version_num = '0006'")
+
+
 def forget_letters(path: Path) -> None:
     """Make the catalog one of a revision before there were letters."""
+    forget_duplicates(path)
     query(path, "DROP TABLE letters")
     query(path, "UPDATE alembic_version SET version_num = '0005'")
 
@@ -137,7 +145,8 @@ async def test_a_catalog_without_keys_is_taken_over(path: Path) -> None:
     async with sql_catalog(path) as catalog:
         assert await catalog.get(given.id) == given
         uses = [KeyUse("a-key", "0" * 64, (uuid4(),), given.created_at) for _ in range(2)]
-        assert [await catalog.settle([upload(use.uploads[0])], use) for use in uses] == [None, uses[0]]
+        settled = [await catalog.settle([upload(use.uploads[0])], use) for use in uses]
+        assert [one.earlier for one in settled] == [None, uses[0]]
 
 
 async def test_a_catalog_without_owners_is_taken_over(path: Path) -> None:
@@ -150,7 +159,7 @@ async def test_a_catalog_without_owners_is_taken_over(path: Path) -> None:
         assert await catalog.list(9, status=None, after=None) == [given]
         assert await catalog.keyring.all() == []
         of_nobody = replace(use, key="/a-key")
-        assert await catalog.settle([again], replace(of_nobody, uploads=(again.id,))) == of_nobody
+        assert (await catalog.settle([again], replace(of_nobody, uploads=(again.id,)))).earlier == of_nobody
     assert query(path, "SELECT upload_id FROM outbox") == [(given.id.hex,)]
 
 
@@ -178,6 +187,16 @@ async def test_what_waited_in_an_old_outbox_is_new_to_every_target(path: Path) -
     async with sql_catalog(path) as catalog:
         (letter,) = await catalog.outbox.fresh("log", 9)
         assert (letter.upload, letter.event) == (given, "upload.stored")
+
+
+async def test_duplicates_of_what_is_there_already_are_found(path: Path) -> None:
+    given = upload()
+    async with sql_catalog(path) as catalog:
+        await catalog.settle([given])
+    forget_duplicates(path)
+    async with sql_catalog(path) as catalog:
+        again = upload(stored=stored_part(given))
+        assert (await catalog.settle([again])).uploads == [replace(again, duplicate_of=given.id)]
 
 
 async def refused(path: Path) -> str:
