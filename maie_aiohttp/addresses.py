@@ -20,6 +20,8 @@ LONGEST_SOCKET = 103
 """Bytes in the path of a socket; Linux takes 107, macOS 103."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+"""What IANA gives out addresses of; elsewhere some are still as good as private."""
 
 SocketAddress = str | tuple[str, int]
 """The path of a Unix socket, or host and TCP port."""
@@ -82,8 +84,10 @@ def is_web_url(text: str) -> bool:
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Whether it is a single place in the Internet, as its IPv4 address is where it has one inside."""
-    inner = _inside(address) if isinstance(address, IPv6Address) else None
-    return is_public(inner) if inner is not None else address.is_global and not address.is_multicast
+    if isinstance(address, IPv4Address):
+        return address.is_global and not address.is_multicast
+    inner = _inside(address)
+    return is_public(inner) if inner is not None else address.is_global and address in _GLOBAL_UNICAST
 
 
 def _inside(address: IPv6Address) -> IPv4Address | None:

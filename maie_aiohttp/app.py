@@ -37,7 +37,7 @@ from maie_aiohttp.limits.quota import Quota
 from maie_aiohttp.limits.throttle import Throttle
 from maie_aiohttp.progress.followers import Followers
 from maie_aiohttp.progress.hub import Hub
-from maie_aiohttp.relay import Patience, Relay, relay
+from maie_aiohttp.relay import Relay, Schedule, relay
 from maie_aiohttp.settings import ConfigurationError, Scan, Settings
 from maie_aiohttp.stores.blocks import BlockBudget
 from maie_aiohttp.stores.disk import DiskStore
@@ -61,6 +61,9 @@ from maie_aiohttp.web.appkeys import (
 )
 from maie_aiohttp.web.drain import Drain
 from maie_aiohttp.web.problems import http_answer
+
+RELAY_AGAIN = 5.0
+"""Seconds after which the relay begins anew that failed."""
 
 log = structlog.get_logger()
 
@@ -257,14 +260,23 @@ async def _keep_looking(intake: Intake, settings: Settings) -> None:
 async def _keep_house(intake: Intake, settings: Settings) -> None:
     """What one process at a time does for all."""
     interval = settings.resumable.sweep_interval
-    async with leading(intake.locks), _beside(_keep_looking(intake, settings)), _beside(_relay(intake, settings)):
+    async with (
+        leading(intake.locks),
+        _beside(_keep_looking(intake, settings)),
+        _beside(_keep_relaying(intake, settings)),
+    ):
         await _keep_doing(lambda: _sweep(intake, settings), interval, "expired uploads not swept")
+
+
+async def _keep_relaying(intake: Intake, settings: Settings) -> None:
+    """Whatever goes wrong with it."""
+    await _keep_doing(lambda: _relay(intake, settings), RELAY_AGAIN, "hand-offs not relayed")
 
 
 async def _relay(intake: Intake, settings: Settings) -> None:
     """Tell the targets what is stored."""
     chosen = settings.handoff
-    patience = Patience(chosen.max_attempts, chosen.first_pause, chosen.longest_pause)
+    schedule = Schedule(chosen.max_attempts, chosen.first_pause, chosen.longest_pause)
     async with AsyncExitStack() as stack:
         bell = Bell(DataFolder(settings.storage.folder).bell_file)
         stack.callback(bell.close)
@@ -272,7 +284,7 @@ async def _relay(intake: Intake, settings: Settings) -> None:
         for target in targets.build(settings):
             stack.push_async_callback(target.close)
             relays.append(
-                Relay(intake.catalog.outbox, target, intake.store.path, patience, concurrency=chosen.concurrency)
+                Relay(intake.catalog.outbox, target, intake.store.path, schedule, concurrency=chosen.concurrency)
             )
         await relay(relays, bell.heard)
 

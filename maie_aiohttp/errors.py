@@ -1,4 +1,5 @@
-"""What can go wrong with an upload. Nothing here knows HTTP; `problems` maps each class to a status.
+"""What can go wrong with an upload. Nothing here knows HTTP; `problems` maps each class to a status. `Undelivered` and
+`Undeliverable` stand apart: they are about those who are told of uploads, and no client meets them.
 
 IntakeError
 ├── Rejected                the upload itself is refused, for good

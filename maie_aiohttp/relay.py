@@ -51,7 +51,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Schedule:
     """How often a letter is tried."""
 
     attempts: int
@@ -90,7 +90,7 @@ class Relay:
         outbox: Outbox,
         target: Handoff,
         locate: Callable[[str], Path],
-        patience: Patience,
+        schedule: Schedule,
         *,
         concurrency: int,
     ) -> None:
@@ -98,7 +98,7 @@ class Relay:
         self._outbox = outbox
         self._target = target
         self._locate = locate
-        self._patience = patience
+        self._schedule = schedule
         self._slots = asyncio.Semaphore(concurrency)
         self._under_way: dict[UUID, _Attempt] = {}
         """By upload."""
@@ -168,7 +168,7 @@ class Relay:
 
     def _is_due(self, letter: Letter, now: datetime) -> bool:
         """One that seems to be due far in the future was filed before the clock was set back."""
-        return letter.due_at is None or not now < letter.due_at <= now + self._patience.longest()
+        return letter.due_at is None or not now < letter.due_at <= now + self._schedule.longest()
 
     async def _attempt(self, letter: Letter) -> Letter:
         """Returns how the letter stands then. Whatever the target does, this does not raise."""
@@ -176,16 +176,25 @@ class Relay:
             if self._is_ending:
                 return _pending(letter)
             try:
-                await self._target.deliver(self._event(letter))
+                await self._deliver(letter)
             except Undeliverable as error:
                 return self._give_up(letter, _one_line(error))
             except Undelivered as error:
                 return self._put_off(letter, _one_line(error), error.retry_after)
-            except Exception:
-                log.exception("hand-off failed", target=self._target.name, upload=str(letter.upload.id))
-                return self._put_off(letter, "The hand-off itself failed; the server's log says how.")
         log.debug("event delivered", **_described(letter))
         return replace(letter, attempts=letter.attempts + 1, error=None, due_at=None, delivered_at=datetime.now(UTC))
+
+    async def _deliver(self, letter: Letter) -> None:
+        """Raises `Undelivered` and `Undeliverable`, also for bugs in the target."""
+        try:
+            await self._target.deliver(self._event(letter))
+        except (Undelivered, Undeliverable):
+            raise
+        except (Exception, asyncio.CancelledError) as error:
+            if self._is_ending and isinstance(error, asyncio.CancelledError):
+                raise
+            log.exception("hand-off failed", **_described(letter))
+            raise Undelivered("The hand-off itself failed; the server's log says how.") from error
 
     def _event(self, letter: Letter) -> Event:
         upload = letter.upload
@@ -195,9 +204,9 @@ class Relay:
     def _put_off(self, letter: Letter, reason: str, wish: float | None = None) -> Letter:
         """Try again later, unless that was the last time. A target that says when is asked no earlier."""
         attempts = letter.attempts + 1
-        if attempts >= self._patience.attempts:
+        if attempts >= self._schedule.attempts:
             return self._give_up(letter, reason)
-        pause = max(self._patience.pause(attempts), min(timedelta(seconds=wish or 0), LONGEST_WISH))
+        pause = max(self._schedule.pause(attempts), min(timedelta(seconds=wish or 0), LONGEST_WISH))
         say = log.warning if attempts == 1 else log.debug
         say("event not delivered", **_described(letter), reason=reason, again_in=round(pause.total_seconds(), 1))
         return replace(letter, attempts=attempts, error=reason, due_at=datetime.now(UTC) + pause)
@@ -221,9 +230,10 @@ class Relay:
 
     def _gather(self) -> None:
         for id, attempt in tuple(self._under_way.items()):
-            if attempt.task.done() and not attempt.task.cancelled():
+            if attempt.task.done():
                 del self._under_way[id]
-                self._unfiled.append(letter := attempt.task.result())
+                letter = _pending(attempt.letter) if attempt.task.cancelled() else attempt.task.result()
+                self._unfiled.append(letter)
                 self._dues += [letter.due_at] if letter.due_at else []
             elif attempt.letter.due_at is None:
                 attempt.letter = _pending(attempt.letter)

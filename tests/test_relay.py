@@ -18,12 +18,19 @@ from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.crew.bell import Bell
 from maie_aiohttp.errors import Undeliverable, Undelivered
 from maie_aiohttp.model import Backlog, Event, Handed, Letter, Upload
-from maie_aiohttp.relay import PAGE, Patience, Relay, relay
+from maie_aiohttp.relay import Relay, Schedule, relay
 from tests.layers import impatient, locked, sql_catalog, stored_part, upload
 from tests.targets import Notebook, hang, refuse
 
-QUICK = Patience(attempts=5, first_pause=0.001, longest_pause=0.002)
-NEVER = Patience(attempts=5, first_pause=3600, longest_pause=3600)
+PAGE = 20
+"""Letters taken at a time, in these tests."""
+
+QUICK = Schedule(attempts=5, first_pause=0.001, longest_pause=0.002)
+
+
+@pytest.fixture(autouse=True)
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE", PAGE)
 
 
 @pytest.fixture
@@ -55,8 +62,8 @@ async def settle(catalog: SqlCatalog, count: int = 1) -> list[Upload]:
     return uploads
 
 
-def made(catalog: SqlCatalog, target: Notebook, patience: Patience = QUICK, *, concurrency: int = 4) -> Relay:
-    return Relay(catalog.outbox, target, Path("/data").joinpath, patience, concurrency=concurrency)
+def made(catalog: SqlCatalog, target: Notebook, schedule: Schedule = QUICK, *, concurrency: int = 4) -> Relay:
+    return Relay(catalog.outbox, target, Path("/data").joinpath, schedule, concurrency=concurrency)
 
 
 @asynccontextmanager
@@ -166,8 +173,10 @@ async def test_what_will_never_be_taken_is_given_up_at_once(catalog: SqlCatalog,
     assert (letter.attempts, letter.error, len(target.told)) == (1, "Never.", 1)
 
 
-@pytest.mark.parametrize("error", [ValueError("bug"), ExceptionGroup("bugs", [KeyError(1)])])
-async def test_a_target_with_a_bug_counts_as_one_that_fails(catalog: SqlCatalog, bell: Bell, error: Exception) -> None:
+@pytest.mark.parametrize("error", [ValueError("bug"), ExceptionGroup("bugs", [KeyError(1)]), asyncio.CancelledError()])
+async def test_a_target_with_a_bug_counts_as_one_that_fails(
+    catalog: SqlCatalog, bell: Bell, error: BaseException
+) -> None:
     await settle(catalog)
 
     async def stumble(_: Event) -> None:
@@ -244,7 +253,7 @@ async def test_fault_50_an_event_that_is_never_taken_blocks_no_other(
 async def test_those_that_wait_do_not_keep_new_ones_out(catalog: SqlCatalog, bell: Bell) -> None:
     await settle(catalog, 3 * PAGE)
     target = Notebook(react=refuse)
-    async with relaying(bell, made(catalog, target, Patience(10_000, 0.001, 0.001))):
+    async with relaying(bell, made(catalog, target, Schedule(10_000, 0.001, 0.001))):
         await standing(catalog, lambda letters: len(letters) == 3 * PAGE)
         (new,) = await settle(catalog)
         await target.until(lambda: str(new.id) in ids(target.told))
@@ -349,7 +358,7 @@ async def test_what_is_due_later_is_told_later_without_being_woken(catalog: SqlC
 )
 def test_pauses_double_up_to_the_longest_and_are_cut_by_up_to_half(attempts: int, first: float, longest: float) -> None:
     whole = min(longest, first * 2.0 ** min(attempts - 1, 60))
-    pause = Patience(9, first, longest).pause(attempts).total_seconds()
+    pause = Schedule(9, first, longest).pause(attempts).total_seconds()
     assert whole / 2 - 1e-6 <= pause <= whole + 1e-6
 
 

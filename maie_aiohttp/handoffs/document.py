@@ -22,6 +22,5 @@ def render(event: Event, root: str) -> str:
             "time": moment(event.at),
             "datacontenttype": "application/json",
             "data": as_json(event.upload, root),
-        },
-        ensure_ascii=False,
+        }
     )

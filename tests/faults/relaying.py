@@ -13,7 +13,7 @@ from uuid import UUID
 from maie_aiohttp import relay
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.model import Event
-from maie_aiohttp.relay import Patience, Relay
+from maie_aiohttp.relay import Relay, Schedule
 from tests.faults.errands import Arm, Errand
 from tests.layers import query
 
@@ -60,7 +60,7 @@ class Relaying(Errand):
         with patch.multiple(relay, **quick):
             arm()
             relaying = asyncio.create_task(
-                Relay(catalog.outbox, Notes(self.folder), Path, Patience(9, 0.01, 0.01), concurrency=2).run()
+                Relay(catalog.outbox, Notes(self.folder), Path, Schedule(9, 0.01, 0.01), concurrency=2).run()
             )
             with suppress(TimeoutError):
                 async with asyncio.timeout(LONG_ENOUGH):
