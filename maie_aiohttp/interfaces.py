@@ -406,7 +406,7 @@ class Handoff(Protocol):
         ...
 
     async def deliver(self, event: Event) -> None:
-        """Returns when the target has acknowledged the event: it is never told of it again. Ends within a time of its
+        """Returns when the target has acknowledged the event: it is not told of it again. Ends within a time of its
         own; whoever cancels it does not know whether the target has the event. Raises `errors.Undelivered` where the
         target may take it later, and `errors.Undeliverable` where it never will. Anything else that it raises is a bug,
         and counts as `Undelivered`."""

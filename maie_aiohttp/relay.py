@@ -44,8 +44,8 @@ GRACE = 5.0
 LONGEST_REASON = 300
 """Characters."""
 
-LONGEST_WISH = timedelta(days=1)
-"""How long a target may have us wait."""
+LONGEST_WISH = 86_400.0
+"""Seconds that a target may have us wait."""
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ class Schedule:
 
     def longest(self) -> timedelta:
         """No letter is due later than that, but for a clock that was set back."""
-        return max(timedelta(seconds=self.longest_pause), LONGEST_WISH)
+        return timedelta(seconds=max(self.longest_pause, LONGEST_WISH))
 
 
 @dataclass(slots=True)
@@ -80,6 +80,10 @@ class _Attempt:
     """As it is filed; not yet, if nothing says when it is due."""
     task: asyncio.Task[Letter]
     """Returns how it stands then."""
+
+    def outcome(self) -> Letter:
+        """How it stands when the task has ended; as before, if that was cut off."""
+        return _pending(self.letter) if self.task.cancelled() else self.task.result()
 
 
 class Relay:
@@ -119,14 +123,14 @@ class Relay:
         try:
             while True:
                 self._news.clear()
-                pause = await self._try_round()
+                pause = await self._try_page()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._news.wait()
         finally:
             await self._end()
 
-    async def round(self) -> float:
+    async def deliver_page(self) -> float:
         """Deliver a page, and file what became of it, and of what was still under way. Returns after how many seconds
         there is more to do, unless somebody wakes it."""
         taken, is_full = await self._take(PAGE - len(self._under_way))
@@ -142,9 +146,9 @@ class Relay:
         self._under_way[letter.upload.id] = _Attempt(letter, task)
         return task
 
-    async def _try_round(self) -> float:
+    async def _try_page(self) -> float:
         try:
-            return await self.round()
+            return await self.deliver_page()
         except Exception:
             log.exception("letters not delivered", target=self._target.name)
             return PAUSE_AFTER_FAILURE
@@ -206,7 +210,7 @@ class Relay:
         attempts = letter.attempts + 1
         if attempts >= self._schedule.attempts:
             return self._give_up(letter, reason)
-        pause = max(self._schedule.pause(attempts), min(timedelta(seconds=wish or 0), LONGEST_WISH))
+        pause = max(self._schedule.pause(attempts), timedelta(seconds=min(wish or 0.0, LONGEST_WISH)))
         say = log.warning if attempts == 1 else log.debug
         say("event not delivered", **_described(letter), reason=reason, again_in=round(pause.total_seconds(), 1))
         return replace(letter, attempts=attempts, error=reason, due_at=datetime.now(UTC) + pause)
@@ -231,8 +235,8 @@ class Relay:
     def _gather(self) -> None:
         for id, attempt in tuple(self._under_way.items()):
             if attempt.task.done():
+                letter = attempt.outcome()
                 del self._under_way[id]
-                letter = _pending(attempt.letter) if attempt.task.cancelled() else attempt.task.result()
                 self._unfiled.append(letter)
                 self._dues += [letter.due_at] if letter.due_at else []
             elif attempt.letter.due_at is None:
