@@ -8,6 +8,7 @@ answer's body is read, and all of it has an end.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import socket
 from collections.abc import Sequence
@@ -98,7 +99,7 @@ class _Doorman:
         family, kind, protocol, _, place = to
         address = ip_address(str(place[0]).partition("%")[0])
         if not is_public(address) and not any(address in network for network in self._allowed):
-            raise PermissionError(errno.EACCES, "it leads to a private address that is not allowed")
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return socket.socket(family, kind, protocol)
 
 
@@ -106,8 +107,15 @@ def _explained(error: Exception) -> str:
     if isinstance(error, ClientConnectorCertificateError | ClientConnectorSSLError):
         return "The webhook has no certificate that is trusted."
     if isinstance(error, ClientConnectorError):
-        return f"The webhook cannot be reached: {error.os_error.strerror or 'there is no such host'}."
+        return f"The webhook cannot be reached: {_cause(error.os_error)}."
     return "The webhook broke off, or answered in something else than HTTP."
+
+
+def _cause(error: OSError) -> str:
+    """Without the address, which is none of the business of those who see a record."""
+    if error.errno == errno.EACCES:
+        return "it leads to a private address that is not allowed"
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else "there is no such host"
 
 
 def _seconds(retry_after: str | None) -> float | None:
