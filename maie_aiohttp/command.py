@@ -8,10 +8,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import structlog
-from aiohttp import web
 
 from maie_aiohttp import app, journal, keys, letters, settings
 from maie_aiohttp.catalogs.database import is_damage
@@ -20,9 +21,9 @@ from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.fsck.command import add_to as add_fsck
 from maie_aiohttp.fsck.command import main as fsck
 from maie_aiohttp.limits import allocator
-from maie_aiohttp.web import serving
+from maie_aiohttp.web import serving, tls
+from maie_aiohttp.web.listening import Site, bind
 from maie_aiohttp.web.server import Runner
-from maie_aiohttp.web.serving import BACKLOG
 
 log = structlog.get_logger()
 
@@ -55,22 +56,24 @@ def serve(configured: settings.Settings) -> int:
     """Run until SIGTERM or SIGINT, then let uploads finish; a second signal ends the process at once. Returns the exit
     status."""
     settings.prepare_folder(configured)
+    certificate = tls.configured(configured.server)
     if configured.server.workers > 1:
         from maie_aiohttp import workers  # noqa: PLC0415 - few servers have any
 
-        return workers.run(configured)
-    return _run(_serve, configured)
+        return workers.run(configured, certificate)
+    return _run(partial(_serve, certificate), configured)
 
 
-async def _serve(configured: settings.Settings) -> None:
-    stop = _stop_signal()
-    runner = Runner(app.build(configured), configured.server)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, configured.server.host, configured.server.port, backlog=BACKLOG)
-        await serving.serve(runner, [site], configured.server, stop)
-    finally:
-        await runner.cleanup()
+async def _serve(certificate: tls.Certificate | None, configured: settings.Settings) -> None:
+    async with certificate.kept() if certificate else nullcontext():
+        stop = _stop_signal()
+        runner = Runner(app.build(configured), configured.server)
+        await runner.setup()
+        try:
+            sites = [Site(runner, one, certificate, configured.server) for one in await bind(configured.server)]
+            await serving.serve(runner, sites, configured.server, stop)
+        finally:
+            await runner.cleanup()
     log.info("stopped")
 
 

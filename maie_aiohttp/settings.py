@@ -146,6 +146,7 @@ def _redis(url: str) -> str:
 
 
 Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]
+File = Annotated[Path, AfterValidator(_printable)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, pattern="^[a-z0-9]+$")]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Origin = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_origin)]
@@ -174,6 +175,14 @@ class Server(_Group):
     send_timeout: Duration = Field(default=60.0, gt=0)
     linger: Duration = 3.0
     workers: Count = Field(default=1, gt=0, le=64)
+    tls_certificate: File | None = None
+    tls_key: File | None = None
+
+    @model_validator(mode="after")
+    def _key_has_a_certificate(self) -> Server:
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise ValueError("tls_key is of no use without tls_certificate")
+        return self
 
 
 class Access(_Group):
@@ -235,7 +244,7 @@ class Uploads(_Group):
 class Storage(_Group):
     """Where the bytes go, and what writing them may take."""
 
-    folder: Annotated[Path, AfterValidator(_printable)] = Path("data")
+    folder: File = Path("data")
     write_threads: Count = Field(default=4, gt=0)
     block_size: Size = Field(default=512 * KIB, gt=0)
     block_budget: Size = 16 * MIB

@@ -11,10 +11,10 @@ import asyncio
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import structlog
-from aiohttp import web
 
 from maie_aiohttp import app, journal
 from maie_aiohttp.crew import shares
@@ -23,8 +23,10 @@ from maie_aiohttp.crew.supervisor import SIGNALS, Start, Supervisor
 from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.settings import Settings
 from maie_aiohttp.stores.folder import DataFolder
+from maie_aiohttp.web.listening import BACKLOG, Site, bind
 from maie_aiohttp.web.server import Runner, check_parser
-from maie_aiohttp.web.serving import BACKLOG, collect_garbage_from_now_on, serve
+from maie_aiohttp.web.serving import collect_garbage_from_now_on, serve
+from maie_aiohttp.web.tls import Certificate, Unusable
 
 ACCEPT = 1
 """Clients that a worker takes at a time, so that others who are free get some of a crowd."""
@@ -32,8 +34,9 @@ ACCEPT = 1
 log = structlog.get_logger()
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT. Returns the exit status. Raises what keeps a server from starting."""
+def run(settings: Settings, certificate: Certificate | None) -> int:
+    """Serve until SIGTERM or SIGINT; the supervisor keeps the certificate for workers to come. Returns the exit status.
+    Raises what keeps a server from starting."""
     check_parser()
     app.raise_descriptor_limit()
     folder = DataFolder(settings.storage.folder)
@@ -42,8 +45,9 @@ def run(settings: Settings) -> int:
         with journal.written(level=settings.log.level, style=settings.log.format):
             listening = asyncio.run(_begin(settings, folder))
         collect_garbage_from_now_on()
-        work = partial(_work, settings, listening, Exchange(settings.server.workers))
-        return Supervisor(settings.server.workers, work, partial(_close, listening)).run()
+        work = partial(_work, settings, certificate, listening, Exchange(settings.server.workers))
+        close, renew = partial(_close, listening), partial(_renew, certificate)
+        return Supervisor(settings.server.workers, work, close, renew).run()
     finally:
         folder.close()
 
@@ -51,17 +55,19 @@ def run(settings: Settings) -> int:
 async def _begin(settings: Settings, folder: DataFolder) -> Sequence[socket.socket]:
     """What is done once for all workers. Returns the sockets that now listen."""
     await app.recover_once(settings, folder)
-    loop = asyncio.get_running_loop()
-    host, port = settings.server.host, settings.server.port
-    bound = await loop.create_server(asyncio.Protocol, host, port, start_serving=False)
-    listening = [_Listening.of(one.dup()) for one in bound.sockets]
-    bound.close()
-    return listening
+    return [_Listening.of(one) for one in await bind(settings.server)]
 
 
 def _close(listening: Sequence[socket.socket]) -> None:
     for one in listening:
         one.close()
+
+
+def _renew(certificate: Certificate | None) -> None:
+    """Workers say what is wrong with it."""
+    if certificate is not None:
+        with suppress(Unusable):
+            certificate.renew()
 
 
 class _Listening(socket.socket):
@@ -77,31 +83,44 @@ class _Listening(socket.socket):
         """Nothing to do. asyncio means this number to be the clients to accept at a time, too."""
 
 
-def _work(settings: Settings, listening: Sequence[socket.socket], exchange: Exchange, start: Start) -> int:
+def _work(
+    settings: Settings,
+    certificate: Certificate | None,
+    listening: Sequence[socket.socket],
+    exchange: Exchange,
+    start: Start,
+) -> int:
     """One worker, from its first step to its last. Returns the exit status."""
     with journal.written(level=settings.log.level, style=settings.log.format):
         try:
             siblings = Siblings(exchange, start.number)
-            asyncio.run(_serve(shares.share(settings, start.number), listening, siblings, start))
+            asyncio.run(_serve(shares.share(settings, start.number), certificate, listening, siblings, start))
         except (IntakeError, OSError, RuntimeError) as error:
             log.error("worker does not run", reason=str(error))  # noqa: TRY400 - says it all
             return 1
     return 0
 
 
-async def _serve(settings: Settings, listening: Sequence[socket.socket], siblings: Siblings, start: Start) -> None:
+async def _serve(
+    settings: Settings,
+    certificate: Certificate | None,
+    listening: Sequence[socket.socket],
+    siblings: Siblings,
+    start: Start,
+) -> None:
     structlog.contextvars.bind_contextvars(worker=start.number)
-    stop = _stop_signal(start.lifeline)
-    if start.predecessor is not None:
-        log.warning("worker replaced", died=start.predecessor.pid, of=str(start.predecessor))
-    built = app.build_worker(settings, siblings, is_successor=start.predecessor is not None)
-    runner = Runner(built, settings.server)
-    await runner.setup()
-    try:
-        sites = [web.SockSite(runner, one, backlog=ACCEPT) for one in listening]
-        await serve(runner, sites, settings.server, stop)
-    finally:
-        await runner.cleanup()
+    async with certificate.kept() if certificate else nullcontext():
+        stop = _stop_signal(start.lifeline)
+        if start.predecessor is not None:
+            log.warning("worker replaced", died=start.predecessor.pid, of=str(start.predecessor))
+        built = app.build_worker(settings, siblings, is_successor=start.predecessor is not None)
+        runner = Runner(built, settings.server)
+        await runner.setup()
+        try:
+            sites = [Site(runner, one, certificate, settings.server, ACCEPT) for one in listening]
+            await serve(runner, sites, settings.server, stop)
+        finally:
+            await runner.cleanup()
     log.info("stopped")
 
 

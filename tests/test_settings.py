@@ -231,6 +231,8 @@ def test_any_text_is_a_quantity_or_refused(written: str) -> None:
             "server.trusted_proxies (from config.toml): give an address or a network, such as ",
         ),
         ("[server]\ntrusted_proxies = [true]\n", "server.trusted_proxies (from config.toml): give an address or a "),
+        ('[server]\ntls_key = "key.pem"\n', "server (from config.toml): tls_key is of no use without tls_certificate"),
+        ('[server]\ntls_certificate = "a\\u0000"\n', "server.tls_certificate (from config.toml): must be printable"),
         ('[cors]\nmax_age = "2 days"\n', "cors.max_age (from config.toml): give a unit, such as "),
         ('[resumable]\nlifetime = "0 h"\n', "resumable.lifetime (from config.toml): should be greater than 0"),
         ('[resumable]\nsweep_interval = "0 s"\n', "resumable.sweep_interval (from config.toml): should be greater"),

@@ -21,7 +21,7 @@ BRIEF = 1.0
 _PAUSE = 1
 """Whole seconds until it is, as `signal.alarm` wants them."""
 
-SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM})
+SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,13 @@ Work = Callable[[Start], int]
 
 
 class Supervisor:
-    """Keeps `count` workers at `work`. `close` gives up what new clients would come through."""
+    """Keeps `count` workers at `work`. `close` gives up what new clients would come through; `renew` reads again what
+    workers to come inherit."""
 
-    def __init__(self, count: int, work: Work, close: Callable[[], None]) -> None:
+    def __init__(self, count: int, work: Work, close: Callable[[], None], renew: Callable[[], None]) -> None:
         self._work = work
         self._close = close
+        self._renew = renew
         self._lifeline, self._held = os.pipe()
         self._workers: dict[int, _Worker] = {}
         """By process id."""
@@ -73,9 +75,9 @@ class Supervisor:
         self._status = 0
 
     def run(self) -> int:
-        """Returns the exit status after SIGTERM or SIGINT, once all workers have ended. SIGHUP is ignored."""
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, _unheard)  # where nobody asks for it, macOS drops it
+        """Returns the exit status after SIGTERM or SIGINT, once all workers have ended. SIGHUP is passed on."""
+        for number in (signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, _unheard)  # where nobody asks for it, macOS drops it
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         self._fill()
         while self._workers or not self._stopping:
@@ -87,6 +89,9 @@ class Supervisor:
             self._bury()
         elif number == signal.SIGALRM:
             self._fill()
+        elif number == signal.SIGHUP:
+            self._renew()
+            self._signal(signal.SIGHUP)
         elif self._stopping:
             self._signal(signal.SIGKILL)
             os._exit(128 + number)

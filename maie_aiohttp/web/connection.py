@@ -68,6 +68,7 @@ class Connection(web.RequestHandler):
         """Begin to read."""
         super().connection_made(transport)
         self.limit_receiving()
+        self._limit_decrypting()
         self._limit_sending()
         self._time_head()
 
@@ -136,6 +137,12 @@ class Connection(web.RequestHandler):
         if request is None or request.content_length is None:
             return 0
         return request.content_length - request.content.total_bytes
+
+    def _limit_decrypting(self) -> None:
+        """With TLS, keep less than asyncio's 256 KiB of what came and cannot be read yet."""
+        transport: Any = self.transport
+        if hasattr(transport, "set_read_buffer_limits"):  # a method of TLS transports
+            transport.set_read_buffer_limits(RECEIVE_SIZE)
 
     def _limit_sending(self) -> None:
         """Let the system give the connection up where the client takes nothing: see tcp(7)."""

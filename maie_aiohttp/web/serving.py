@@ -8,15 +8,11 @@ from collections.abc import Sequence
 
 import structlog
 from aiohttp import web
-from yarl import URL
 
 from maie_aiohttp.inspection.libmagic import version as libmagic_version
 from maie_aiohttp.settings import Server
 from maie_aiohttp.web.appkeys import DRAIN, INTAKE
 from maie_aiohttp.web.server import Runner
-
-BACKLOG = 1024
-"""Clients that may wait to be accepted."""
 
 log = structlog.get_logger()
 
@@ -25,9 +21,8 @@ async def serve(runner: Runner, sites: Sequence[web.BaseSite], configured: Serve
     """Serve until `stop` is set, then let uploads finish. The runner is set up already."""
     for site in sites:
         await site.start()
-    host, port = runner.addresses[0][:2]
     collect_garbage_from_now_on()
-    log.info("ready", url=str(URL.build(scheme="http", host=host, port=port)), libmagic=libmagic_version())
+    log.info("ready", url=sites[0].name, libmagic=libmagic_version())
     await stop.wait()
     for site in sites:
         await site.stop()
