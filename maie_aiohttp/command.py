@@ -22,7 +22,7 @@ from maie_aiohttp.fsck.command import add_to as add_fsck
 from maie_aiohttp.fsck.command import main as fsck
 from maie_aiohttp.limits import allocator
 from maie_aiohttp.web import serving, tls
-from maie_aiohttp.web.listening import Site, bind
+from maie_aiohttp.web.listening import Site, bind, clear_away
 from maie_aiohttp.web.server import Runner
 
 log = structlog.get_logger()
@@ -74,6 +74,7 @@ async def _serve(certificate: tls.Certificate | None, configured: settings.Setti
             await serving.serve(runner, sites, configured.server, stop)
         finally:
             await runner.cleanup()
+            clear_away(configured.server)
     log.info("stopped")
 
 

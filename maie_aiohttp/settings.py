@@ -35,7 +35,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from maie_aiohttp.addresses import is_web_url, origin, socket_address, web_address, web_host
+from maie_aiohttp.addresses import LONGEST_SOCKET, is_web_url, origin, socket_address, web_address, web_host
 from maie_aiohttp.limits.quota import LONGEST, MINUTE
 from maie_aiohttp.units import GIB, KIB, MIB, SIZES, Duration, Rate, Ratio, Size, within
 
@@ -97,6 +97,18 @@ def _socket(text: str) -> str:
     return text
 
 
+def _socket_path(path: Path) -> Path:
+    if not str(path).isprintable() or socket_address(f"unix:{path}") is None:
+        raise ValueError(f"give a path of at most {LONGEST_SOCKET} bytes that begins with a slash")
+    return path
+
+
+def _mode(text: object) -> int:
+    if not isinstance(text, str) or not re.fullmatch("0?[0-7]{3}", text, re.ASCII):
+        raise ValueError('give the permissions as octal digits, such as "0660"')
+    return int(text, 8)
+
+
 def _network(value: object) -> IPv4Network | IPv6Network:
     try:
         return ip_network(str(value).strip())
@@ -147,6 +159,7 @@ def _redis(url: str) -> str:
 
 Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]
 File = Annotated[Path, AfterValidator(_printable)]
+Mode = Annotated[int, BeforeValidator(_mode), PlainSerializer("{:04o}".format, when_used="json")]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, pattern="^[a-z0-9]+$")]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Origin = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_origin)]
@@ -166,6 +179,8 @@ class Server(_Group):
 
     host: str = "127.0.0.1"
     port: Count = Field(default=8080, le=65535)
+    unix_socket: Annotated[Path, AfterValidator(_socket_path)] | None = None
+    unix_socket_mode: Mode = 0o660
     public_url: PublicUrl | None = None
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_split)] = ()
     max_connections: Annotated[Count, Field(gt=0)] | None = None

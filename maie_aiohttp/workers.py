@@ -23,7 +23,7 @@ from maie_aiohttp.crew.supervisor import SIGNALS, Start, Supervisor
 from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.settings import Settings
 from maie_aiohttp.stores.folder import DataFolder
-from maie_aiohttp.web.listening import BACKLOG, Site, bind
+from maie_aiohttp.web.listening import BACKLOG, Site, bind, clear_away
 from maie_aiohttp.web.server import Runner, check_parser
 from maie_aiohttp.web.serving import collect_garbage_from_now_on, serve
 from maie_aiohttp.web.tls import Certificate, Unusable
@@ -49,6 +49,7 @@ def run(settings: Settings, certificate: Certificate | None) -> int:
         close, renew = partial(_close, listening), partial(_renew, certificate)
         return Supervisor(settings.server.workers, work, close, renew).run()
     finally:
+        clear_away(settings.server)
         folder.close()
 
 

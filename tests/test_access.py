@@ -523,6 +523,7 @@ EXPOSED: list[dict[str, object]] = [
     {"host": "audio.example.org"},
     {"public_url": "https://audio.example.org"},
     {"trusted_proxies": ["127.0.0.1"]},
+    {"unix_socket": "/run/maie/upload.sock"},
 ]
 
 

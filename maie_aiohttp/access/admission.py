@@ -44,8 +44,9 @@ class Access:
             return
         raise ConfigurationError(
             "access.without_keys: there is no API key yet, and others than this machine can reach the server (by "
-            "server.host, server.public_url or server.trusted_proxies). Make a key: python -m maie_aiohttp keys create "
-            'NAME --scope admin. Or write here who may come in until there is one: "anybody" or "nobody".'
+            "server.host, server.unix_socket, server.public_url or server.trusted_proxies). Make a key: python -m "
+            "maie_aiohttp keys create NAME --scope admin. Or write here who may come in until there is one: "
+            '"anybody" or "nobody".'
         )
 
     async def refresh(self) -> None:
@@ -108,6 +109,8 @@ class Access:
 
 def _is_exposed(server: Server) -> bool:
     """Whether it is meant to be reached from elsewhere. A proxy on this machine makes everybody look like a user of
-    it."""
+    it, and a Unix socket is there for one."""
+    if server.unix_socket is not None:
+        return True
     public = server.public_url is not None and not is_loopback(web_host(server.public_url))
     return not is_loopback(server.host) or public or bool(server.trusted_proxies)

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from maie_aiohttp.settings import Server
+from maie_aiohttp.web import unix
 from maie_aiohttp.web.server import Runner
 from maie_aiohttp.web.tls import Certificate
 
@@ -18,12 +19,20 @@ BACKLOG = 1024
 
 
 async def bind(server: Server) -> Sequence[socket.socket]:
-    """Sockets on the configured address that do not listen yet. Raises OSError."""
+    """Sockets on the configured address. Raises OSError and `ConfigurationError`."""
+    if server.unix_socket is not None:
+        return [unix.listen(server.unix_socket, server.unix_socket_mode, BACKLOG)]
     loop = asyncio.get_running_loop()
     bound = await loop.create_server(asyncio.Protocol, server.host, server.port, start_serving=False)
     sockets = [one.dup() for one in bound.sockets]
     bound.close()
     return sockets
+
+
+def clear_away(server: Server) -> None:
+    """Leave nothing behind, once the sockets are closed."""
+    if server.unix_socket is not None:
+        unix.remove(server.unix_socket)
 
 
 class Site(web.SockSite):
@@ -39,6 +48,8 @@ class Site(web.SockSite):
     ) -> None:
         context = None if certificate is None else certificate.context
         super().__init__(runner, bound, ssl_context=context, backlog=backlog)
+        if server.unix_socket is not None:
+            self._name = f"unix:{server.unix_socket}"
         self._tls: dict[str, Any] = {}
         """What aiohttp does not pass on: how long the beginning and the end of TLS may take."""
         if context is not None:

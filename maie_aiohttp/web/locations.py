@@ -21,9 +21,15 @@ def root(request: web.Request) -> str:
     server = request.app[SERVER]
     if server.public_url is not None:
         return server.public_url
-    if server.trusted_proxies and _is_among(request.remote, server.trusted_proxies):
-        return forwarded.root(request.headers)
-    return ""
+    return forwarded.root(request.headers) if is_from_proxy(request) else ""
+
+
+def is_from_proxy(request: web.Request) -> bool:
+    """Whether whoever is connected is believed about others: a trusted proxy, or who may use the Unix socket."""
+    server = request.app[SERVER]
+    if server.unix_socket is not None:
+        return True
+    return bool(server.trusted_proxies) and _is_among(request.remote, server.trusted_proxies)
 
 
 def location(request: web.Request, id: UUID) -> str:
@@ -46,6 +52,6 @@ def identifier(request: web.Request) -> UUID:
 def _is_among(peer: str | None, networks: Iterable[Network]) -> bool:
     try:
         address = ip_address(peer or "")
-    except ValueError:  # a Unix socket has none
+    except ValueError:  # who has gone already has none
         return False
     return any(address in network for network in networks)
