@@ -59,6 +59,7 @@ from maie_aiohttp.web.appkeys import (
     SERVER,
     STORE,
 )
+from maie_aiohttp.web.browsers import BROWSERS, Browsers
 from maie_aiohttp.web.drain import Drain
 from maie_aiohttp.web.problems import http_answer
 
@@ -101,6 +102,7 @@ def _application(settings: Settings, started: AbstractAsyncContextManager[Intake
     app[LIMITS] = settings.limits
     app[HANDOFF] = settings.handoff
     app[DRAIN] = Drain()
+    app[BROWSERS] = Browsers(settings)
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with started as intake:

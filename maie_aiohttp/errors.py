@@ -17,6 +17,7 @@ IntakeError
 │   └── Superseded          another request has taken the upload over
 ├── Unauthenticated         nobody knows who asks
 ├── NotPermitted            it is known who asks, and that they may not
+├── CrossSite               a web page of another site asks, without a key
 ├── NotFound                no such upload
 ├── Gone                    the upload was refused, abandoned or deleted, and is remembered only by name
 ├── Complete                the upload takes no more bytes
@@ -98,6 +99,10 @@ class Unauthenticated(IntakeError):
 
 class NotPermitted(IntakeError):
     """The API key does not allow this."""
+
+
+class CrossSite(IntakeError):
+    """A web page of another site makes a browser send this, where no key is needed."""
 
 
 class NotFound(IntakeError):

@@ -91,6 +91,12 @@ def _origin(text: str) -> str:
     return text
 
 
+def _host(text: str) -> str:
+    if web_host(origin(f"http://{text}") or "") != text:
+        raise ValueError('give the name of a host without port, such as "audio.internal"')
+    return text
+
+
 def _socket(text: str) -> str:
     if socket_address(text) is None:
         raise ValueError('give the address of a socket, such as "unix:/run/clamav/clamd.ctl" or "tcp://clamav:3310"')
@@ -159,6 +165,7 @@ def _redis(url: str) -> str:
 
 Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]
 File = Annotated[Path, AfterValidator(_printable)]
+Host = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True), AfterValidator(_host)]
 Mode = Annotated[int, BeforeValidator(_mode), PlainSerializer("{:04o}".format, when_used="json")]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, pattern="^[a-z0-9]+$")]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
@@ -204,6 +211,7 @@ class Access(_Group):
     """Who may come in."""
 
     without_keys: Annotated[WithoutKeys, BeforeValidator(_lower)] = "loopback"
+    hosts: Annotated[tuple[Host, ...], BeforeValidator(_split)] = ()
 
 
 class Cors(_Group):

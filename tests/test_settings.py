@@ -241,6 +241,15 @@ def test_any_text_is_a_quantity_or_refused(written: str) -> None:
         ("[server]\nunix_socket_mode = 660\n", "server.unix_socket_mode (from config.toml): give the permissions as "),
         ('[server]\nunix_socket_mode = "0888"\n', "server.unix_socket_mode (from config.toml): give the permissions"),
         ('[server]\nunix_socket_mode = "4755"\n', "server.unix_socket_mode (from config.toml): give the permissions"),
+        (
+            '[access]\nhosts = ["audio.internal:80"]\n',
+            "access.hosts (from config.toml): give the name of a host without",
+        ),
+        (
+            '[access]\nhosts = ["http://audio"]\n',
+            "access.hosts (from config.toml): give the name of a host without port",
+        ),
+        ('[access]\nhosts = [""]\n', "access.hosts (from config.toml): give the name of a host without port"),
         ('[cors]\nmax_age = "2 days"\n', "cors.max_age (from config.toml): give a unit, such as "),
         ('[resumable]\nlifetime = "0 h"\n', "resumable.lifetime (from config.toml): should be greater than 0"),
         ('[resumable]\nsweep_interval = "0 s"\n', "resumable.sweep_interval (from config.toml): should be greater"),

@@ -155,7 +155,7 @@ class Edge:
 
 def request(*headers: str, body: bytes = b"", line: str = f"POST {COLLECTION} HTTP/1.1") -> bytes:
     """A request of exactly these header fields besides Host."""
-    return "\r\n".join((line, "Host: edge", *headers, "", "")).encode("latin-1") + body
+    return "\r\n".join((line, "Host: localhost", *headers, "", "")).encode("latin-1") + body
 
 
 def sized(body: bytes, *headers: str) -> bytes:

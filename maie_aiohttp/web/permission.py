@@ -17,6 +17,7 @@ from maie_aiohttp.errors import NotFound, NotPermitted, Unauthenticated
 from maie_aiohttp.model import Upload
 from maie_aiohttp.web import forwarded
 from maie_aiohttp.web.appkeys import ACCESS, INTAKE
+from maie_aiohttp.web.browsers import BROWSERS
 from maie_aiohttp.web.locations import identifier
 
 _CALLER = web.RequestKey("caller", Caller)
@@ -38,7 +39,7 @@ def recognise(request: web.Request) -> Mapping[str, str]:
 
 
 def needs(*scopes: Scope) -> Callable[[_Handler[_Rest, _Answer]], _Handler[_Rest, _Answer]]:
-    """Answer only those who have one of the scopes. The others get `Unauthenticated` or `NotPermitted`."""
+    """Answer only those who have one of the scopes. The others get `Unauthenticated`, `NotPermitted` or `CrossSite`."""
 
     def guard(handler: _Handler[_Rest, _Answer]) -> _Handler[_Rest, _Answer]:
         @wraps(handler)
@@ -98,5 +99,7 @@ def _check(request: web.Request, scopes: tuple[Scope, ...]) -> None:
     known = known_caller(request)
     if known is None:
         raise Unauthenticated("This needs an API key, and one that is valid.")
+    if known.key is None:
+        request.app[BROWSERS].check(request)
     if not any(known.may(scope) for scope in scopes):
         raise NotPermitted(f"This needs a key with the scope {' or '.join(scopes)}.")

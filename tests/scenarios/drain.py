@@ -138,7 +138,7 @@ async def _idle(server: Process) -> float:
     """Make a request, then wait for the end of the connection. Returns when that was."""
     url = URL(await server.url())
     reader, writer = await asyncio.open_connection(url.host, url.port)
-    writer.write(b"GET /health HTTP/1.1\r\nHost: server\r\n\r\n")
+    writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
     async with asyncio.timeout(CLOSED_LIMIT):
         await reader.read()
     writer.close()

@@ -55,8 +55,8 @@ BRISK = {
     "server.linger": "1 s",
 }
 
-HEALTH = b"GET /health HTTP/1.1\r\nHost: crowd\r\n\r\n"
-HALF = f"POST {UPLOADS} HTTP/1.1\r\nHost: crowd\r\nContent-Length: {SIZE}\r\n\r\n".encode() + b"".join(
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HALF = f"POST {UPLOADS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {SIZE}\r\n\r\n".encode() + b"".join(
     wav(64 * KIB).pieces()
 )
 

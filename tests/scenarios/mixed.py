@@ -55,13 +55,13 @@ SETTINGS = {
 }
 
 ABUSE: tuple[bytes, ...] = (
-    b"GET / HTTP/1.1\r\nHost: mixed\r\n\r\n" * 50,
-    b"POST /v1/uploads HTTP/1.1\r\nHost: mixed\r\nContent-Length: 1000000\r\n\r\nRIFF",
-    b"POST /v1/uploads HTTP/1.1\r\nHost: mixed\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n" + bytes(70_000),
-    b"POST /v1/uploads HTTP/1.1\r\nHost: mixed\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50,
+    b"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nRIFF",
+    b"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n" + bytes(70_000),
+    b"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     b"Content-Length: 900000\r\n\r\n" + b"--x\r\n" * 10_000,
-    b"POST /v1/uploads HTTP/1.1\r\nHost: mixed\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    b"POST /v1/uploads HTTP/1.1\r\nHost: mixed\r\nX-Slow: ",
+    b"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 )
 """What hostile clients send before they wait, or break off."""
