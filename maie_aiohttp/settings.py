@@ -199,6 +199,7 @@ class Server(_Group):
     workers: Count = Field(default=1, gt=0, le=64)
     tls_certificate: File | None = None
     tls_key: File | None = None
+    hsts: Duration = 31_536_000.0
 
     @model_validator(mode="after")
     def _key_has_a_certificate(self) -> Server:

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from maie_aiohttp.model import Handed, Status, Upload
 from maie_aiohttp.protocols import resumable, tus
 from maie_aiohttp.web import cors
+from maie_aiohttp.web.headers import PROTECTIVE
 from maie_aiohttp.web.problems import HTTP_KINDS, KINDS, Kind
 from maie_aiohttp.web.records import as_json
 from tests import audio
@@ -64,9 +65,10 @@ unexpected-methods = ["PUT"]
 """
 
 ON_ALL = {"connection", "content-length", "content-type", "date", "tus-resumable", "transfer-encoding", "x-request-id"}
+ON_ALL |= {name.lower() for name in PROTECTIVE}
 """Said of all answers, or of no interest."""
 
-FOR_THE_BROWSER = {"Allow", "Cache-Control", "Content-Security-Policy", "X-Accel-Buffering", "X-Content-Type-Options"}
+FOR_THE_BROWSER = {"Allow", "Cache-Control", "X-Accel-Buffering"}
 """Not for scripts of other origins, or shown to them unasked."""
 
 schemathesis.openapi.media_type(BYTES[0], st.sampled_from([RECORDING, RECORDING[:HALF], b""]), aliases=BYTES[1:])

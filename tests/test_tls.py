@@ -9,11 +9,12 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
@@ -48,9 +49,11 @@ def other(tmp_path: Path) -> Pair:
 
 
 @asynccontextmanager
-async def serving(folder: Path, pair: Pair, workers: int = 1) -> AsyncIterator[Process]:
+async def serving(
+    folder: Path, pair: Pair, workers: int = 1, settings: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[Process]:
     """The server, once all of it serves."""
-    async with process.serving(folder, {**pair.settings, "server.workers": str(workers)}) as server:
+    async with process.serving(folder, {**pair.settings, **settings, "server.workers": str(workers)}) as server:
         await logged(server, '"event": "ready"', workers)
         yield server
 

@@ -15,7 +15,7 @@ from maie_aiohttp.model import Status, Stored, Upload
 from maie_aiohttp.pages.following import follow
 from maie_aiohttp.upkeep.reconcile import confirm_damage, is_unreadable
 from maie_aiohttp.web.appkeys import CATALOG, INTAKE, STORE
-from maie_aiohttp.web.headers import inert, repr_digest
+from maie_aiohttp.web.headers import attachment, repr_digest
 from maie_aiohttp.web.locations import identifier
 from maie_aiohttp.web.permission import needs, own
 from maie_aiohttp.web.problems import http_answer
@@ -93,8 +93,7 @@ def _headers(filename: str | None, stored: Stored) -> dict[str, str]:
         "ETag": f'"{stored.sha256}"',
         "Repr-Digest": repr_digest(stored.sha256),
         "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-cache",
-        **inert(filename),
+        "Content-Disposition": attachment(filename),
     }
 
 

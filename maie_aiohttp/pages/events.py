@@ -34,7 +34,7 @@ seconds that a client may let one event wait."""
 NEWEST = 50
 """Uploads with which the stream of all begins."""
 
-HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+HEADERS = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
 COMMENT = b":\n\n"
 RETRY = b"retry: 2000\n\n"  # milliseconds
 

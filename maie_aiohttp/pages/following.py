@@ -19,7 +19,7 @@ from maie_aiohttp.intake.pieces import check_open
 from maie_aiohttp.interfaces import HEAD, Read
 from maie_aiohttp.model import UNDECIDED, Status, Upload
 from maie_aiohttp.web.appkeys import ACCESS, CATALOG, DRAIN, FOLLOWERS, INTAKE, STORE
-from maie_aiohttp.web.headers import inert, preferences
+from maie_aiohttp.web.headers import attachment, preferences
 from maie_aiohttp.web.locations import identifier
 from maie_aiohttp.web.permission import caller, own
 from maie_aiohttp.web.problems import http_answer
@@ -106,8 +106,8 @@ async def _answer(request: web.Request, upload: Upload, read: Read, wish: _Wish)
 
 def _begun(upload: Upload, wanted: range, wish: _Wish) -> web.StreamResponse:
     """The beginning of the answer. Neither type nor digest is known yet."""
-    fields = {"Accept-Ranges": "bytes", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    response = web.StreamResponse(headers={**fields, **inert(upload.filename), **wish.headers})
+    name = {"Content-Disposition": attachment(upload.filename)}
+    response = web.StreamResponse(headers={"Accept-Ranges": "bytes", "X-Accel-Buffering": "no", **name, **wish.headers})
     response.content_type = "application/octet-stream"
     if upload.size is not None:
         response.content_length = len(wanted)

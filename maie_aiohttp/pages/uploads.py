@@ -52,7 +52,7 @@ async def show(request: web.Request) -> web.Response:
     letters = await request.app[CATALOG].outbox.of(upload.id)
     record = {**as_json(upload, root(request)), "handoffs": standing(upload, letters, request.app[HANDOFF].targets)}
     resting = upload.status in _TO_GO_ON and upload.id not in request.app[INTAKE].receiving
-    response = web.json_response(record, headers={"Cache-Control": "no-store"})
+    response = web.json_response(record)
     if resting:
         response.headers["Upload-Complete"] = "?1" if upload.stored else "?0"
         response.headers.update(offset_fields(upload, request.app[LIMITS].max_size))

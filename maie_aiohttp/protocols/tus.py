@@ -78,7 +78,7 @@ async def look(request: web.Request) -> web.Response:
     upload = await request.app[RESUMPTION].look(await own_id(request))
     length = {"Upload-Defer-Length": "1"} if upload.size is None else {"Upload-Length": str(upload.size)}
     echo = upload.terms.echo if upload.terms else {}
-    return web.Response(headers={**_offset(upload), **length, **_expiry(upload), **echo, "Cache-Control": "no-store"})
+    return web.Response(headers={**_offset(upload), **length, **_expiry(upload), **echo})
 
 
 @_versioned

@@ -21,6 +21,7 @@ from aiohttp.web_protocol import _ErrInfo
 from maie_aiohttp.errors import Busy, IntakeError, TooSlow
 from maie_aiohttp.limits.capacity import Held
 from maie_aiohttp.limits.unread import Share, Unread
+from maie_aiohttp.web.headers import PROTECTIVE
 from maie_aiohttp.web.problems import answer, http_answer
 
 RECEIVE_SIZE = 65_536
@@ -44,10 +45,12 @@ class Bounds:
 
 
 class _Unparsed(web.Response):
-    """Answers what never became a request: the application's hook, which takes the banner off, does not see it."""
+    """Answers what never became a request: the application's hook, which does the same for all others, does not see
+    it."""
 
     async def _prepare_headers(self) -> None:
         await super()._prepare_headers()
+        self.headers.update(PROTECTIVE)
         self.headers.popall("Server", None)
 
 

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import cast
 from urllib.parse import quote
 
@@ -24,6 +25,17 @@ DIGEST_FIELDS = ("Repr-Digest", "Content-Digest")
 """Both cover the same bytes here: an upload in one request, without content coding, is its representation."""
 
 TUS_VERSION = "1.0.0"
+
+PROTECTIVE: Mapping[str, str] = MappingProxyType(
+    {
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
+)
+"""What every answer tells browsers: keep nothing of it, run nothing of it, and let no page of others have it."""
 
 LONGEST_NAME = 255
 """Bytes in UTF-8, the limit of common file systems."""
@@ -72,15 +84,6 @@ def attachment(filename: str | None) -> str:
         return "attachment"
     plain = re.sub(r'[^ -~]|["\\%;]', "_", filename)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
-
-
-def inert(filename: str | None) -> dict[str, str]:
-    """What keeps the bytes of strangers from doing anything in a browser."""
-    return {
-        "Content-Disposition": attachment(filename),
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-        "X-Content-Type-Options": "nosniff",
-    }
 
 
 def preferences(fields: Iterable[str]) -> Mapping[str, object]:
@@ -146,7 +149,6 @@ def offset_fields(upload: Upload, max_size: int) -> dict[str, str]:
     fields = {
         "Upload-Offset": str(upload.offset),
         "Upload-Limit": limit_of(upload, max_size),
-        "Cache-Control": "no-store",
     }
     return fields if upload.size is None else {**fields, "Upload-Length": str(upload.size)}
 

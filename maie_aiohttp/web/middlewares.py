@@ -11,7 +11,8 @@ import structlog
 from aiohttp import web
 
 from maie_aiohttp.errors import IntakeError
-from maie_aiohttp.web.headers import TUS_VERSION
+from maie_aiohttp.web.appkeys import SERVER
+from maie_aiohttp.web.headers import PROTECTIVE, TUS_VERSION
 from maie_aiohttp.web.permission import recognise
 from maie_aiohttp.web.problems import INTERNAL, answer, http_answer, problem, sent_path
 
@@ -56,9 +57,13 @@ async def report(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """On every response: the request's id, the version of tus to who speaks it, and no word on what serves it."""
+    """On every response: the request's id, what protects browsers, the version of tus to who speaks it, and no word on
+    what serves it."""
     request[_BEGUN] = True
     response.headers[REQUEST_ID] = _identity(request)
+    response.headers.update(PROTECTIVE)
+    if request.secure:
+        response.headers["Strict-Transport-Security"] = f"max-age={int(request.app[SERVER].hsts)}"
     if TUS in request.headers:
         response.headers[TUS] = TUS_VERSION
     response.headers.popall("Server", None)

@@ -35,6 +35,7 @@ async def test_whole_recording_with_headers_that_make_it_inert(client: Client) -
     assert answer.headers["Content-Length"] == str(len(SAMPLE.content))
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Cache-Control"] == "no-store"
     disposition = answer.headers["Content-Disposition"]
     assert disposition == "attachment; filename=\"r_u_ber.flac\"; filename*=UTF-8''r%C3%A4u%22ber.flac"
 
