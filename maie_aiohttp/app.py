@@ -46,7 +46,7 @@ from maie_aiohttp.stores.space import Reserve
 from maie_aiohttp.upkeep import expiry
 from maie_aiohttp.upkeep.reconcile import audit, recover
 from maie_aiohttp.upkeep.scrub import Bookmark, Scrub
-from maie_aiohttp.web import cors, middlewares
+from maie_aiohttp.web import cors, middlewares, trail
 from maie_aiohttp.web.appkeys import (
     ACCESS,
     CATALOG,
@@ -96,7 +96,7 @@ def build_worker(settings: Settings, siblings: Siblings, *, is_successor: bool) 
 
 def _application(settings: Settings, started: AbstractAsyncContextManager[Intake]) -> web.Application:
     app = web.Application(middlewares=[middlewares.identify, middlewares.report])
-    app.on_response_prepare.append(middlewares.finish_headers)
+    app.on_response_prepare.extend((middlewares.finish_headers, trail.write))
     cors.allow_origins(app, settings.cors)
     app[SERVER] = settings.server
     app[LIMITS] = settings.limits

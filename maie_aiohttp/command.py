@@ -98,7 +98,7 @@ _COMMANDS = {"serve": serve, "sweep": sweep, None: serve}
 
 
 def _run(work: Callable[[settings.Settings], Coroutine[None, None, None]], configured: settings.Settings) -> int:
-    with journal.written(level=configured.log.level, style=configured.log.format):
+    with journal.written(level=configured.log.level, style=configured.log.format, audit_file=configured.log.audit_file):
         asyncio.run(work(configured))
     return 0
 

@@ -8,14 +8,19 @@ it, and what cannot be written is dropped.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import TextIO
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
 
 import structlog
+from structlog.typing import EventDict, Processor
+
+from maie_aiohttp.settings import ConfigurationError
 
 BACKLOG = 10_000
 """Lines that wait for a slow reader; more are dropped."""
@@ -30,23 +35,90 @@ LAST_WORDS = 2.0
 """Seconds that the backlog may take at the end."""
 
 
+AUDIT = "audit"
+"""The event of lines that say who did what."""
+
+_UNFILTERED = structlog.make_filtering_bound_logger(logging.NOTSET)
+
+
 @contextmanager
-def written(*, level: str, style: str) -> Iterator[None]:
+def written(*, level: str, style: str, audit_file: Path | None = None) -> Iterator[None]:
     """Write a log to standard error meanwhile. `style` is `console`, `json`, or `auto`: console on a terminal, JSON
-    otherwise."""
+    otherwise. What is for the audit goes to `audit_file`, as JSON, if there is one. Raises `ConfigurationError` where
+    that cannot be written."""
     terminal = sys.stderr.isatty()
-    outlet = Outlet(sys.stderr)
-    _configure(outlet, logging.getLevelNamesMapping()[level.upper()], _renderer(style, terminal=terminal))
-    try:
+    with ExitStack() as outlets:
+        outlet = outlets.enter_context(closing(Outlet(sys.stderr)))
+        diversion: list[Processor] = []
+        if audit_file is not None:
+            kept = outlets.enter_context(closing(AppendedFile(audit_file)))
+            diversion = [_diverted(outlets.enter_context(closing(Outlet(kept))))]
+        rendering = _renderer(style, terminal=terminal)
+        _configure(outlet, logging.getLevelNamesMapping()[level.upper()], diversion, rendering)
         yield
-    finally:
-        outlet.close()
+
+
+def audit(action: str, **fields: object) -> None:
+    """Write down that somebody did something, whatever the level of the log is."""
+    structlog.wrap_logger(None, wrapper_class=_UNFILTERED).info(AUDIT, action=action, **fields)
+
+
+class Stream(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> object:
+        """Write it. Raises OSError and ValueError."""
+        ...
+
+    def flush(self) -> object:
+        """Let nothing wait."""
+        ...
+
+
+class AppendedFile:
+    """A file that several processes append to. It may be moved away, to begin a new one."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `ConfigurationError`."""
+        self._path = path
+        try:
+            self._descriptor = self._open()
+        except OSError as error:
+            raise ConfigurationError(f"log.audit_file: cannot write to {path}: {error.strerror}") from None
+
+    def write(self, text: str) -> None:
+        """In one call, so that lines of others do not get between. Where no new file can be begun, the one that was
+        moved away gets it. Raises OSError."""
+        if self._is_moved():
+            with suppress(OSError):
+                self._begin_anew()
+        os.write(self._descriptor, text.encode())
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Write no more."""
+        os.close(self._descriptor)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+
+    def _begin_anew(self) -> None:
+        before, self._descriptor = self._descriptor, self._open()
+        os.close(before)
+
+    def _is_moved(self) -> bool:
+        try:
+            return not os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return True
 
 
 class Outlet:
     """A text stream that never fails and never makes anybody wait."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._lines: deque[str] = deque()
         self._news = threading.Event()
@@ -87,21 +159,34 @@ class Outlet:
             self._stream.flush()
 
 
-def _renderer(style: str, *, terminal: bool) -> list[structlog.typing.Processor]:
+def _renderer(style: str, *, terminal: bool) -> list[Processor]:
     if style == "console" or (style == "auto" and terminal):
         return [structlog.dev.ConsoleRenderer(colors=terminal, repr_native_str=True)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
-def _configure(outlet: Outlet, level: int, rendering: list[structlog.typing.Processor]) -> None:
-    shared: list[structlog.typing.Processor] = [
+def _diverted(outlet: Outlet) -> Processor:
+    """Takes out of the log what is for the audit."""
+    render = structlog.processors.JSONRenderer()
+
+    def divert(logger: object, name: str, event: EventDict) -> EventDict:
+        if event["event"] != AUDIT:
+            return event
+        outlet.write(f"{render(logger, name, event)!s}\n")
+        raise structlog.DropEvent
+
+    return divert
+
+
+def _configure(outlet: Outlet, level: int, diversion: list[Processor], rendering: list[Processor]) -> None:
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _keep_to_one_line,
     ]
     structlog.configure(
-        processors=[*shared, *rendering],
+        processors=[*shared, *diversion, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(outlet),  # type: ignore[arg-type] # asks for write and flush only
     )
@@ -131,7 +216,7 @@ def once_a_minute() -> Callable[[logging.LogRecord], bool]:
     return is_news
 
 
-def _keep_to_one_line(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _keep_to_one_line(_logger: object, _name: str, event: EventDict) -> EventDict:
     """Renderers quote values, but print the event itself as it is; a library may have put anything into it."""
     text = str(event["event"])
     if not text.isprintable():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import pwd
 import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from maie_aiohttp import app
+from maie_aiohttp import app, journal
 from maie_aiohttp.catalogs.quotas import WITHOUT_LIMIT
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.credentials import NAME, Key, Scope, digest_of, new_secret
@@ -25,8 +27,11 @@ DONE, NOT_DONE = 0, 1
 
 
 def main(configured: Settings, chosen: argparse.Namespace) -> int:
-    """Run it. Returns the exit status. Raises `IntakeError` where the keys cannot be reached."""
-    return asyncio.run(_ACTIONS[chosen.action](configured, chosen))
+    """Run it, and say in the audit what was done. Returns the exit status. Raises `IntakeError` where the keys cannot
+    be reached, and `ConfigurationError` where nothing can be written down."""
+    log = configured.log
+    with journal.written(level=log.level, style=log.format, audit_file=log.audit_file):
+        return asyncio.run(_ACTIONS[chosen.action](configured, chosen))
 
 
 async def create(configured: Settings, chosen: argparse.Namespace) -> int:
@@ -38,6 +43,7 @@ async def create(configured: Settings, chosen: argparse.Namespace) -> int:
     async with _keyring(configured) as keyring:
         if not await keyring.add(key):
             return _refuse("There is, or was, a key of that name; names are not used twice.")
+    journal.audit("create key", name=key.name, owner=key.owner, scopes=sorted(key.scopes), user=_user())
     _say(_described(key), "It is not shown again:", secret)
     return DONE
 
@@ -54,6 +60,7 @@ async def revoke(configured: Settings, chosen: argparse.Namespace) -> int:
     async with _keyring(configured) as keyring:
         if not await keyring.revoke(chosen.name, datetime.now(UTC)):
             return _refuse("There is no such key, or it is revoked already.")
+    journal.audit("revoke key", name=chosen.name, user=_user())
     _say("Revoked. A running server knows it within a second.")
     return DONE
 
@@ -95,6 +102,14 @@ async def _keyring(configured: Settings) -> AsyncIterator[Keyring]:
         yield catalog.keyring
     finally:
         await catalog.close()
+
+
+def _user() -> str:
+    """Who runs this; the system's word, not that of the environment."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container need not know its users
+        return str(os.getuid())
 
 
 def _described(key: Key) -> str:

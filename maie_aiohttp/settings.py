@@ -359,6 +359,7 @@ class Log(_Group):
 
     level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = "info"
     format: Annotated[Literal["auto", "console", "json"], BeforeValidator(_lower)] = "auto"
+    audit_file: File | None = None
 
 
 class Settings(BaseSettings):

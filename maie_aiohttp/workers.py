@@ -42,7 +42,7 @@ def run(settings: Settings, certificate: Certificate | None) -> int:
     folder = DataFolder(settings.storage.folder)
     folder.open()
     try:
-        with journal.written(level=settings.log.level, style=settings.log.format):
+        with journal.written(level=settings.log.level, style=settings.log.format, audit_file=settings.log.audit_file):
             listening = asyncio.run(_begin(settings, folder))
         collect_garbage_from_now_on()
         work = partial(_work, settings, certificate, listening, Exchange(settings.server.workers))
@@ -92,7 +92,7 @@ def _work(
     start: Start,
 ) -> int:
     """One worker, from its first step to its last. Returns the exit status."""
-    with journal.written(level=settings.log.level, style=settings.log.format):
+    with journal.written(level=settings.log.level, style=settings.log.format, audit_file=settings.log.audit_file):
         try:
             siblings = Siblings(exchange, start.number)
             asyncio.run(_serve(shares.share(settings, start.number), certificate, listening, siblings, start))

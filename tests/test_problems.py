@@ -190,7 +190,7 @@ async def test_nothing_that_clients_send_breaks_a_line_of_the_log(tmp_path: Path
     events = [event for line in lines for event in ("upload stored", "request refused") if event in line]
     assert events == ["upload stored", *["request refused"] * 3]
     assert all(line.isascii() and line.isprintable() for line in lines)
-    assert sum("plain-1" in line for line in lines) == 1
+    assert sum("plain-1" in line for line in lines) == 2  # the refusal, and the audit
 
 
 @asynccontextmanager

@@ -17,13 +17,13 @@ from maie_aiohttp.upkeep.reconcile import confirm_damage, is_unreadable
 from maie_aiohttp.web.appkeys import CATALOG, INTAKE, STORE
 from maie_aiohttp.web.headers import attachment, repr_digest
 from maie_aiohttp.web.locations import identifier
-from maie_aiohttp.web.permission import needs, own
+from maie_aiohttp.web.permission import Action, needs, own
 from maie_aiohttp.web.problems import http_answer
 
 log = structlog.get_logger()
 
 
-@needs(Scope.READ)
+@needs(Scope.READ, to=Action.READ)
 async def content(request: web.Request) -> web.StreamResponse:
     """Answer with the recording, one range of it (RFC 9110, section 14), or 304 to who has it already; to who would
     follow it, while it arrives."""

@@ -21,7 +21,7 @@ from maie_aiohttp.model import Upload
 from maie_aiohttp.progress.events import KEPT, NOTHING, Change, Count, Counts, Listener
 from maie_aiohttp.web.appkeys import ACCESS, CATALOG, DRAIN, INTAKE
 from maie_aiohttp.web.locations import identifier, root
-from maie_aiohttp.web.permission import caller, needs, own
+from maie_aiohttp.web.permission import Action, caller, needs, own
 from maie_aiohttp.web.records import as_json
 
 Find = Callable[[web.Request], Awaitable[Sequence[Upload]]]
@@ -39,14 +39,14 @@ COMMENT = b":\n\n"
 RETRY = b"retry: 2000\n\n"  # milliseconds
 
 
-@needs(Scope.READ)
+@needs(Scope.READ, to=Action.FOLLOW)
 async def follow(request: web.Request) -> web.StreamResponse:
     """`GET /v1/uploads/{id}/events`: from the state the upload is in to its end. A client that has seen the end gets
     204, and browsers then ask no more. Raises `NotFound`."""
     return await _stream(request, identifier(request), _one)
 
 
-@needs(Scope.READ)
+@needs(Scope.READ, to=Action.FOLLOW)
 async def follow_all(request: web.Request) -> web.StreamResponse:
     """`GET /v1/events`: the newest uploads, then all that happens, for ever, or until the caller may not come in any
     more. Parts of concatenations are left out."""

@@ -14,12 +14,12 @@ from maie_aiohttp.pages.paging import cursor, foreign_cursor, limit, place
 from maie_aiohttp.web.appkeys import CATALOG, HANDOFF
 from maie_aiohttp.web.handoffs import as_json
 from maie_aiohttp.web.locations import identifier, root
-from maie_aiohttp.web.permission import needs
+from maie_aiohttp.web.permission import Action, needs
 
 log = structlog.get_logger()
 
 
-@needs(Scope.ADMIN)
+@needs(Scope.ADMIN, to=Action.LIST_HANDOFFS)
 async def list_handoffs(request: web.Request) -> web.Response:
     """`GET /v1/handoffs`: how much each target does not know yet; and what targets were told, newest first, `limit` at
     a time, from `cursor` on, perhaps of one `status` only."""
@@ -37,12 +37,11 @@ async def list_handoffs(request: web.Request) -> web.Response:
             ],
             "handoffs": [as_json(letter, root(request)) for letter in page],
             "next_cursor": cursor(page[-1].number, page[-1].target) if len(found) > asked else None,
-        },
-        headers={"Cache-Control": "no-store"},
+        }
     )
 
 
-@needs(Scope.ADMIN)
+@needs(Scope.ADMIN, to=Action.REPLAY)
 async def replay(request: web.Request) -> web.Response:
     """`POST /v1/handoffs/{id}/replay`: tell every target of an upload that was told before, whatever came of it; the
     others will be told anyway. Raises `NotFound`."""

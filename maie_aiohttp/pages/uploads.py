@@ -16,14 +16,14 @@ from maie_aiohttp.web.appkeys import CATALOG, HANDOFF, INTAKE, LIMITS
 from maie_aiohttp.web.handoffs import standing
 from maie_aiohttp.web.headers import offset_fields
 from maie_aiohttp.web.locations import identifier, root
-from maie_aiohttp.web.permission import caller, needs, own
+from maie_aiohttp.web.permission import Action, caller, needs, own
 from maie_aiohttp.web.records import as_json
 
 _TO_GO_ON = frozenset({Status.RECEIVING, Status.STORED})
 """States in which there is an offset, be it the end."""
 
 
-@needs(Scope.READ)
+@needs(Scope.READ, to=Action.LIST)
 async def list_uploads(request: web.Request) -> web.Response:
     """`GET /v1/uploads`: newest first, `limit` at a time, from `cursor` on, perhaps only of one `status`, or of one
     `sha256`."""
@@ -44,7 +44,7 @@ async def list_uploads(request: web.Request) -> web.Response:
     )
 
 
-@needs(Scope.READ)
+@needs(Scope.READ, to=Action.SHOW)
 async def show(request: web.Request) -> web.Response:
     """`GET /v1/uploads/{id}`: the record, and how far others know of it. Nobody who writes the upload is disturbed; the
     header tells how far it came only while nobody does, since whoever reads an offset there may go on from it."""

@@ -11,10 +11,12 @@ from maie_aiohttp.web.headers import repr_digest
 from maie_aiohttp.web.locations import location, root
 from maie_aiohttp.web.problems import HTTP_KINDS, problem
 from maie_aiohttp.web.records import as_json
+from maie_aiohttp.web.trail import note
 
 
 def created(request: web.Request, upload: Upload) -> web.Response:
     """201 with the record, of one upload."""
+    note(request, upload.id)
     headers = {"Location": location(request, upload.id), **digest(upload)}
     return web.json_response(as_json(upload, root(request)), status=201, headers=headers)
 

@@ -16,15 +16,16 @@ from maie_aiohttp.protocols.entry import entered
 from maie_aiohttp.protocols.resumable_fields import parse
 from maie_aiohttp.web.appkeys import INTAKE, LIMITS
 from maie_aiohttp.web.locations import location, root
-from maie_aiohttp.web.permission import known_caller, needs
+from maie_aiohttp.web.permission import Action, known_caller, needs
 from maie_aiohttp.web.problems import http_answer
 from maie_aiohttp.web.records import as_json
+from maie_aiohttp.web.trail import note
 
 COLLECTION_METHODS = "GET, HEAD, OPTIONS, POST"
 UPLOAD_METHODS = "DELETE, GET, HEAD, OPTIONS, PATCH, POST"
 
 
-@needs(Scope.UPLOAD)
+@needs(Scope.UPLOAD, to=Action.CREATE)
 async def create(request: web.Request) -> web.Response:
     """Take one request's files, or the beginning of one, and answer 201 once that cannot be lost."""
     with entered(request) as body:
@@ -37,20 +38,20 @@ async def create(request: web.Request) -> web.Response:
         return created(request, await raw.receive(request, body))
 
 
-@needs(Scope.UPLOAD, Scope.READ)
+@needs(Scope.UPLOAD, Scope.READ, to=Action.LOOK)
 async def look(request: web.Request) -> web.Response:
     """How far the upload came."""
     return await (tus.look(request) if _speaks_tus(request) else resumable.look(request))
 
 
-@needs(Scope.UPLOAD)
+@needs(Scope.UPLOAD, to=Action.APPEND)
 async def append(request: web.Request) -> web.Response:
     """More bytes."""
     with entered(request) as body:
         return await (tus.append(request, body) if _speaks_tus(request) else resumable.append(request, body))
 
 
-@needs(Scope.DELETE)
+@needs(Scope.DELETE, to=Action.DELETE)
 async def remove(request: web.Request) -> web.Response:
     """Record and bytes are gone for good, in whatever state the upload is."""
     return await (tus.remove(request) if _speaks_tus(request) else resumable.remove(request))
@@ -102,6 +103,7 @@ def _speaks_resumable(request: web.Request) -> bool:
 
 
 def _created_all(request: web.Request, uploads: Sequence[Upload]) -> web.Response:
+    note(request, *(upload.id for upload in uploads))
     headers = {"Location": location(request, uploads[0].id)}
     if len(uploads) == 1:
         headers |= digest(uploads[0])

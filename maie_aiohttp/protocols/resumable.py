@@ -32,6 +32,7 @@ from maie_aiohttp.web.locations import location, root
 from maie_aiohttp.web.permission import caller, own_id
 from maie_aiohttp.web.problems import answer
 from maie_aiohttp.web.records import as_json
+from maie_aiohttp.web.trail import note
 
 Handler = Callable[[web.Request, Body], Awaitable[web.Response]]
 
@@ -64,6 +65,7 @@ async def create(request: web.Request, body: Body) -> web.Response:
     upload = await request.app[RESUMPTION].create(
         _declared(request, fields), metadata={}, echo={}, caller=caller(request)
     )
+    note(request, upload.id)
     place = {"Location": location(request, upload.id), "Upload-Limit": limit_of(upload, request.app[LIMITS].max_size)}
     await _inform(body, fields, place)
     upload = await request.app[RESUMPTION].append(upload.id, piece)

@@ -22,6 +22,7 @@ from maie_aiohttp.web.appkeys import CATALOG, INTAKE, LIMITS, RESUMPTION
 from maie_aiohttp.web.headers import declared_digests, display_name
 from maie_aiohttp.web.permission import caller, own_id
 from maie_aiohttp.web.problems import http_answer
+from maie_aiohttp.web.trail import note
 
 CONTENT_TYPE = "application/offset+octet-stream"
 
@@ -69,6 +70,7 @@ async def create(request: web.Request, body: Body) -> web.Response:
     upload = await request.app[RESUMPTION].create(
         declared, metadata=metadata, echo=_echo(request), caller=caller(request), partial=concat is not None
     )
+    note(request, upload.id)
     return _created(request, await _begun(request, upload.id, piece) if piece else upload)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 
 from multidict import MultiMapping
 
@@ -39,9 +40,26 @@ def root(fields: MultiMapping[str]) -> str:
     return (origin or "") + (prefix(_last_word(fields, "X-Forwarded-Prefix")) or "")
 
 
+def client(fields: MultiMapping[str]) -> str | None:
+    """The address of whoever asked the nearest proxy, as that reports it. None if it says nothing that is one, or two
+    that contradict each other."""
+    element = _last_element(_last_line(fields, "Forwarded"))
+    reported = {_address(element.get("for", "")), _address(_last_word(fields, "X-Forwarded-For"))} - {None}
+    return reported.pop() if len(reported) == 1 else None
+
+
 def is_passed_on(fields: MultiMapping[str]) -> bool:
     """Whether a proxy, or somebody who plays one, passed the request on for another."""
     return any(name.lower().startswith("x-forwarded-") or name.lower() in _MARKS for name in fields)
+
+
+def _address(node: str) -> str | None:
+    """Without the port (RFC 7239, section 6)."""
+    host = re.fullmatch(r"\[(?P<ipv6>[^]]*)\](:\d+)?|(?P<ipv4>[\d.]+):\d+|(?P<bare>.*)", node, re.ASCII)
+    try:
+        return str(ip_address(next(filter(None, host.groupdict().values()), ""))) if host else None
+    except ValueError:
+        return None
 
 
 def _last_line(fields: MultiMapping[str], name: str) -> str:

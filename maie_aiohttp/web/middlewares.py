@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
-from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -13,17 +11,14 @@ from aiohttp import web
 from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.web.appkeys import SERVER
 from maie_aiohttp.web.headers import PROTECTIVE, TUS_VERSION
+from maie_aiohttp.web.identity import REQUEST_ID, request_id
 from maie_aiohttp.web.permission import recognise
 from maie_aiohttp.web.problems import INTERNAL, answer, http_answer, problem, sent_path
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-REQUEST_ID = "X-Request-ID"
 TUS = "Tus-Resumable"
-_ID = web.RequestKey("id", str)
 _BEGUN = web.RequestKey("begun", bool)
-
-_PLAIN = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 
 log = structlog.get_logger()
 
@@ -32,7 +27,7 @@ log = structlog.get_logger()
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give each request an id, the client's own if it sent a plain one, and find out who sends it: both stand in every
     line logged for it."""
-    with structlog.contextvars.bound_contextvars(request=_identity(request), **recognise(request)):
+    with structlog.contextvars.bound_contextvars(request=request_id(request), **recognise(request)):
         return await handler(request)
 
 
@@ -60,21 +55,13 @@ async def finish_headers(request: web.Request, response: web.StreamResponse) -> 
     """On every response: the request's id, what protects browsers, the version of tus to who speaks it, and no word on
     what serves it."""
     request[_BEGUN] = True
-    response.headers[REQUEST_ID] = _identity(request)
+    response.headers[REQUEST_ID] = request_id(request)
     response.headers.update(PROTECTIVE)
     if request.secure:
         response.headers["Strict-Transport-Security"] = f"max-age={int(request.app[SERVER].hsts)}"
     if TUS in request.headers:
         response.headers[TUS] = TUS_VERSION
     response.headers.popall("Server", None)
-
-
-def _identity(request: web.Request) -> str:
-    """The same each time it is asked for; aiohttp answers some requests before any middleware sees them."""
-    if _ID not in request:
-        given = request.headers.get(REQUEST_ID, "")
-        request[_ID] = given if _PLAIN.fullmatch(given) else uuid4().hex
-    return request[_ID]
 
 
 def _break_off(request: web.Request) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
@@ -20,7 +21,24 @@ from maie_aiohttp.web.appkeys import ACCESS, INTAKE
 from maie_aiohttp.web.browsers import BROWSERS
 from maie_aiohttp.web.locations import identifier
 
+
+class Action(StrEnum):
+    """What a request is for, in the words of the audit."""
+
+    CREATE = "create"
+    APPEND = "append"
+    LIST = "list"
+    SHOW = "show"
+    LOOK = "look"
+    READ = "read"
+    FOLLOW = "follow"
+    DELETE = "delete"
+    LIST_HANDOFFS = "list hand-offs"
+    REPLAY = "replay"
+
+
 _CALLER = web.RequestKey("caller", Caller)
+_ACTION = web.RequestKey("action", Action)
 
 _BEARER = re.compile(r"bearer +(?P<key>\S+) *", re.IGNORECASE)
 
@@ -38,12 +56,14 @@ def recognise(request: web.Request) -> Mapping[str, str]:
     return {} if caller.key is None else {"key": caller.key}
 
 
-def needs(*scopes: Scope) -> Callable[[_Handler[_Rest, _Answer]], _Handler[_Rest, _Answer]]:
-    """Answer only those who have one of the scopes. The others get `Unauthenticated`, `NotPermitted` or `CrossSite`."""
+def needs(*scopes: Scope, to: Action) -> Callable[[_Handler[_Rest, _Answer]], _Handler[_Rest, _Answer]]:
+    """Let only those do it who have one of the scopes. The others get `Unauthenticated`, `NotPermitted` or `CrossSite`.
+    Either way it stands in the audit."""
 
     def guard(handler: _Handler[_Rest, _Answer]) -> _Handler[_Rest, _Answer]:
         @wraps(handler)
         async def guarded(request: web.Request, /, *rest: _Rest.args, **named: _Rest.kwargs) -> _Answer:
+            request[_ACTION] = to
             _check(request, scopes)
             return await handler(request, *rest, **named)
 
@@ -60,6 +80,11 @@ def caller(request: web.Request) -> Caller:
 def known_caller(request: web.Request) -> Caller | None:
     """Who sends a request that everybody may send; None if nobody knows."""
     return request.get(_CALLER)
+
+
+def attempted(request: web.Request) -> Action | None:
+    """What a request is for; None for what needs no permission, or did not come so far."""
+    return request.get(_ACTION)
 
 
 async def own_id(request: web.Request) -> UUID:

@@ -121,7 +121,7 @@ async def test_shortened_recording_is_refused_and_reported(client: Client, folde
     assert record["status"] == "damaged"
     with capture_logs() as lines:
         assert (await client.get(upload["links"]["content"])).status == 500
-    assert [line["event"] for line in lines] == ["request refused"]  # the damage is known, and found once
+    assert [line["event"] for line in lines] == ["request refused", "audit"]  # the damage is known, and found once
 
 
 def cut(file: Path) -> None:

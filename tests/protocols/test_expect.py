@@ -53,7 +53,10 @@ async def test_a_refusal_keeps_the_id_of_its_request(edge: Edge, line: str) -> N
 async def test_a_refusal_is_logged_with_the_id_of_its_request(edge: Edge) -> None:
     with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         await edge.exchange(request(EXPECT, "Content-Length: 0", "X-Request-ID: mine-1"))
-    assert [(line["event"], line.get("request")) for line in lines] == [("request refused", "mine-1")]
+    assert [(line["event"], line.get("request")) for line in lines] == [
+        ("request refused", "mine-1"),
+        ("audit", "mine-1"),
+    ]
 
 
 @pytest.mark.parametrize("expectation", ["100-continue", "100-Continue"])
