@@ -82,6 +82,16 @@ def is_web_url(text: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.host) and url.user is None and url.password is None
 
 
+def is_redis_database(text: str) -> bool:
+    """Whether it names a database on a Redis server, at a host and a port, and says nothing beyond that."""
+    try:
+        url = URL(text) if text.isprintable() else URL()
+    except ValueError:  # a port out of range
+        return False
+    known = url.scheme in ("redis", "rediss") and bool(url.host) and not (url.query_string or url.fragment)
+    return known and re.fullmatch(r"/?\d*", url.path, re.ASCII) is not None
+
+
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Whether it is a single place in the Internet, as its IPv4 address is where it has one inside."""
     if isinstance(address, IPv4Address):

@@ -9,7 +9,8 @@ IntakeError
 │   ├── Empty               no bytes at all
 │   ├── NotAudio            content, name or declared type is not accepted audio
 │   ├── Infected            a malware scanner found something in it
-│   └── KeyReused           its idempotency key was used for something else
+│   ├── KeyReused           its idempotency key was used for something else
+│   └── InvalidTask         it asks the pipeline for what that cannot do
 ├── Interrupted             the bytes stopped coming; those before may count
 │   ├── Truncated           the body ended before its own end
 │   ├── TooSlow             the client stopped sending
@@ -71,6 +72,10 @@ class Infected(Rejected):
 
 class KeyReused(Rejected):
     """The idempotency key was used for another request; nothing of this one is stored."""
+
+
+class InvalidTask(Rejected):
+    """What is asked of the pipeline is not among what it can do."""
 
 
 class Interrupted(IntakeError):

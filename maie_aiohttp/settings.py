@@ -14,7 +14,7 @@ import tomllib
 from base64 import b64decode
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -35,7 +35,15 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from maie_aiohttp.addresses import LONGEST_SOCKET, is_web_url, origin, socket_address, web_address, web_host
+from maie_aiohttp.addresses import (
+    LONGEST_SOCKET,
+    is_redis_database,
+    is_web_url,
+    origin,
+    socket_address,
+    web_address,
+    web_host,
+)
 from maie_aiohttp.limits.quota import LONGEST, MINUTE
 from maie_aiohttp.units import GIB, KIB, MIB, SIZES, Duration, Rate, Ratio, Size, within
 
@@ -157,6 +165,17 @@ def _webhook_secret(secret: str) -> str:
     return secret
 
 
+def once_each(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Each value where it comes first."""
+    return tuple(dict.fromkeys(values))
+
+
+def _redis_database(url: str) -> str:
+    if not is_redis_database(url):
+        raise ValueError('give host, port and number of a database, such as "redis://127.0.0.1:6379/0"')
+    return url
+
+
 def _redis(url: str) -> str:
     if not re.match(r"(rediss?://|unix:///)", url):
         raise ValueError('give a URL, such as "redis://127.0.0.1:6379/0" or "unix:///run/redis/redis.sock"')
@@ -173,8 +192,32 @@ Origin = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
 Url = Annotated[str, AfterValidator(_has_scheme), PlainSerializer(_masked, when_used="json")]
 RedisUrl = Annotated[str, AfterValidator(_redis), PlainSerializer(_masked, when_used="json")]
+RedisDatabase = Annotated[str, AfterValidator(_redis_database), PlainSerializer(_masked, when_used="json")]
 WebhookSecret = Annotated[str, AfterValidator(_webhook_secret), PlainSerializer(lambda _: "***", when_used="json")]
 WithoutKeys = Literal["loopback", "anybody", "nobody"]
+
+AsrBackend = Literal["whisper", "chunkformer"]
+"""What MAIE can transcribe with."""
+Feature = Literal["raw_transcript", "clean_transcript", "summary", "enhancement_metrics"]
+"""What MAIE can make of a recording."""
+TemplateId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+"""The name of a summary's template; MAIE makes a file name of it."""
+Argument = Literal[
+    "task_id",
+    "audio_path",
+    "features",
+    "template_id",
+    "asr_backend",
+    "enable_diarization",
+    "enable_vad",
+    "vad_threshold",
+    "redis_host",
+    "redis_port",
+    "redis_db",
+    "correlation_id",
+]
+"""What a job of MAIE's workers can be told."""
+Function = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
 
 
 class _Group(BaseModel):
@@ -354,6 +397,30 @@ class Redis(_Group):
     timeout: Duration = Field(default=5.0, gt=0)
 
 
+class Rq(_Group):
+    """Where MAIE's own workers get their jobs, and what these are."""
+
+    url: RedisDatabase = Field(default="redis://127.0.0.1:6379/0", repr=False)
+    queue: Annotated[str, StringConstraints(min_length=1)] = "default"
+    results_db: Count = 1
+    function: Function = "src.worker.pipeline.process_audio_task"
+    arguments: Annotated[tuple[Argument, ...], BeforeValidator(_split)] = get_args(Argument)
+    folder: Annotated[Path, AfterValidator(_printable)] | None = None
+    job_timeout: Duration = Field(default=600.0, ge=1)
+    lifetime: Duration = Field(default=604_800.0, ge=1)
+    timeout: Duration = Field(default=5.0, gt=0)
+    max_queue_depth: Count = Field(default=50, gt=0)
+    features: Annotated[tuple[Feature, ...], BeforeValidator(_split), AfterValidator(once_each)] = ("clean_transcript",)
+    template_id: TemplateId | None = None
+    asr_backend: AsrBackend = "whisper"
+
+    @model_validator(mode="after")
+    def _summary_has_its_template(self) -> Rq:
+        if "summary" in self.features and self.template_id is None:
+            raise ValueError("template_id must be set where features has summary")
+        return self
+
+
 class Log(_Group):
     """What is logged, and how."""
 
@@ -384,6 +451,7 @@ class Settings(BaseSettings):
     handoff: Handoff = Handoff()
     webhook: Webhook = Webhook()
     redis: Redis = Redis()
+    rq: Rq = Rq()
     log: Log = Log()
 
     def __init__(self, *sources: PydanticBaseSettingsSource, **groups: Any) -> None:

@@ -10,12 +10,12 @@ import asyncio
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeout
+from redis.exceptions import RedisError
 from redis.typing import EncodableT, FieldT
 
 from maie_aiohttp.errors import Undelivered
 from maie_aiohttp.handoffs.document import render
+from maie_aiohttp.handoffs.redis_errors import explained
 from maie_aiohttp.model import Event
 from maie_aiohttp.settings import Redis as Configured
 
@@ -44,18 +44,7 @@ class RedisHandoff:
             async with asyncio.timeout(self._timeout):
                 await self._client.xadd(self._stream, entry, maxlen=self._max_length, approximate=True)
         except (RedisError, OSError, TimeoutError) as error:
-            raise Undelivered(_explained(error)) from None
+            raise Undelivered(explained(error)) from None
 
     async def close(self) -> None:
         await self._client.aclose()
-
-
-def _explained(error: Exception) -> str:
-    match error:
-        case AuthenticationError() | AuthorizationError():
-            return "Redis does not let this server in."
-        case ResponseError():
-            return f"Redis refused the entry: {error}."
-        case RedisTimeout() | TimeoutError():
-            return "Redis did not answer in time."
-    return "Redis cannot be reached, or broke off."

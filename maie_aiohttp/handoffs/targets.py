@@ -62,10 +62,17 @@ def _redis(settings: Settings) -> Handoff:
     return RedisHandoff(settings.redis, settings.server.public_url or "")
 
 
+def _rq(settings: Settings) -> Handoff:
+    from maie_aiohttp.handoffs.rq import RqHandoff  # noqa: PLC0415 - needs an extra
+
+    return RqHandoff(settings.rq, settings.storage.folder.resolve())
+
+
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
         "log": Target(_log),
         "webhook": Target(_webhook, needs="standardwebhooks", keys=("webhook.url", "webhook.secrets")),
         "redis": Target(_redis, needs="redis", keys=("redis.url", "redis.stream")),
+        "rq": Target(_rq, needs="rq", keys=("rq.url", "rq.arguments", "rq.features")),
     }
 )

@@ -72,6 +72,7 @@ KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.NotAudio: Kind(415, "not-audio"),
     errors.Infected: Kind(422, "infected"),
     errors.KeyReused: Kind(422, "idempotency-key-reused"),
+    errors.InvalidTask: Kind(422, "invalid-task"),
     errors.TooSlow: Kind(408, "too-slow"),
     errors.Unauthenticated: Kind(401, "unauthenticated", {"WWW-Authenticate": "Bearer"}),
     errors.NotPermitted: Kind(403, "not-permitted"),

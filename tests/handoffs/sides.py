@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import socket
-import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import pytest
 from aiohttp import web
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from maie_aiohttp.handoffs.log import LogHandoff
 from maie_aiohttp.handoffs.redis import RedisHandoff
+from maie_aiohttp.handoffs.rq import RqHandoff
 from maie_aiohttp.handoffs.webhook import WebhookHandoff
 from maie_aiohttp.interfaces import Handoff
 from maie_aiohttp.model import Event
 from maie_aiohttp.settings import Redis as RedisSettings
+from maie_aiohttp.settings import Rq
 from maie_aiohttp.settings import Webhook as WebhookSettings
 from tests.layers import NOON, stored_part, upload
+from tests.redis_server import RedisServer
 
 ROOT = "https://audio.example.org"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of Standard Webhooks' own example
 TIMEOUT = 0.5
 HERE = ["127.0.0.0/8", "::1"]
-
-needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
 
 
 class Side(Protocol):
@@ -171,15 +168,31 @@ class WebhookSide:
         await self.receiver.start()
 
 
-class RedisSide:
-    """A Redis server of its own."""
+class AtRedis:
+    """Something at a Redis server of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = RedisServer(folder)
+        self._silence = Silence(self.server.port)
+
+    async def leave(self) -> None:
+        await self.server.stop()
+
+    async def hang(self) -> None:
+        await self.server.stop()
+        await self._silence.begin()
+
+    async def come_back(self) -> None:
+        await self._silence.end()
+        await self.server.start()
+
+
+class RedisSide(AtRedis):
+    """Whoever reads a stream."""
 
     def __init__(self, folder: Path, **changes: object) -> None:
-        self._folder = folder
-        self._port = free_port()
-        self._silence = Silence(self._port)
-        self._process: subprocess.Popen[bytes] | None = None
-        self.group = {"url": f"redis://127.0.0.1:{self._port}/0", "timeout": f"{TIMEOUT} s", **changes}
+        super().__init__(folder)
+        self.group = {"url": self.server.url, "timeout": f"{TIMEOUT} s", **changes}
         self.settings = RedisSettings.model_validate(self.group)
         self.handoff = RedisHandoff(self.settings, ROOT)
         self.client = Redis.from_url(self.settings.url, decode_responses=True)
@@ -192,30 +205,18 @@ class RedisSide:
     async def received(self) -> list[str]:
         return [fields["id"] for fields in await self.entries()]
 
-    async def leave(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            await asyncio.to_thread(self._process.wait)
-            self._process = None
 
-    async def hang(self) -> None:
-        await self.leave()
-        await self._silence.begin()
+class RqSide(AtRedis):
+    """MAIE's workers, who have not begun yet."""
 
-    async def come_back(self) -> None:
-        await self._silence.end()
-        place = ["--port", str(self._port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--logfile", "log"]
-        self._process = await asyncio.to_thread(
-            subprocess.Popen[bytes], ["redis-server", *place, "--save", "", "--appendonly", "yes"]
-        )
-        while not await self._is_there():  # noqa: ASYNC110 - another process cannot set an event
-            await asyncio.sleep(0.02)
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.group: dict[str, object] = {"url": self.server.url, "timeout": f"{TIMEOUT} s"}
+        self.handoff = RqHandoff(Rq.model_validate(self.group), Path("/data"))
 
-    async def _is_there(self) -> bool:
-        try:
-            return bool(await self.client.ping())
-        except RedisError:  # it starts, or reads what it had
-            return False
+    async def received(self) -> list[str]:
+        async with self.server.client() as client:
+            return [str(id) for id in await client.lrange("rq:queue:default", 0, -1)]
 
 
 class LogSide:

@@ -12,7 +12,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from maie_aiohttp.interfaces import Handoff
-from tests.handoffs.sides import SECRET, RedisSide, WebhookSide, event, needs_redis
+from tests.handoffs.sides import SECRET, RedisSide, WebhookSide, event
+from tests.redis_server import needs_redis
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/handoff.md").read_text()
 WEBHOOK, STREAM = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)

@@ -10,7 +10,8 @@ import pytest
 
 from maie_aiohttp.errors import Undelivered
 from maie_aiohttp.web.records import as_json
-from tests.handoffs.sides import ROOT, RedisSide, event, needs_redis
+from tests.handoffs.sides import ROOT, RedisSide, event
+from tests.redis_server import needs_redis
 
 pytestmark = needs_redis
 

@@ -41,10 +41,10 @@ def test_none_at_all() -> None:
 
 
 def test_one_that_does_not_exist() -> None:
-    assert problem("log", "carrier") == "handoff.targets: no such target: carrier; there are log, webhook, redis"
+    assert problem("log", "carrier") == "handoff.targets: no such target: carrier; there are log, webhook, redis, rq"
 
 
-@pytest.mark.parametrize("name", ["webhook", "redis"])
+@pytest.mark.parametrize("name", ["webhook", "redis", "rq"])
 def test_one_whose_extra_is_missing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, str(TARGETS[name].needs), None)
     assert f"maie-aiohttp[{name}]" in problem(name, webhook={"url": URL, "secrets": [SECRET]})
@@ -72,6 +72,18 @@ def test_one_without_what_it_needs(webhook: dict[str, object], key: str) -> None
         ('[webhook]\nsecrets = ["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]', "webhook.secrets"),
         ('[webhook]\nprivate_networks = ["10.0.0.0/99"]', "webhook.private_networks"),
         ('[redis]\nurl = "http://127.0.0.1"', "redis.url"),
+        ('[rq]\nurl = "unix:///run/redis.sock"', "rq.url"),
+        ('[rq]\nurl = "redis://:secret@/0"', "rq.url"),
+        ('[rq]\nurl = "redis://127.0.0.1/first"', "rq.url"),
+        ('[rq]\nurl = "redis://127.0.0.1:66666/0"', "rq.url"),
+        ('[rq]\nfunction = "work"', "rq.function"),
+        ('[rq]\nfunction = "src.worker; import os"', "rq.function"),
+        ('[rq]\narguments = ["audio"]', "rq.arguments"),
+        ('[rq]\nfeatures = ["transcript"]', "rq.features"),
+        ('[rq]\nfeatures = ["summary"]', "rq"),
+        ('[rq]\ntemplate_id = "../notes"', "rq.template_id"),
+        ('[rq]\nasr_backend = "ears"', "rq.asr_backend"),
+        ('[rq]\nlifetime = "0 s"', "rq.lifetime"),
     ],
 )
 def test_what_is_wrong_is_named_and_no_secret_is_said(text: str, key: str, tmp_path: Path) -> None:
@@ -93,7 +105,8 @@ def test_a_host_that_is_not_listed(tmp_path: Path) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    chosen = settings(webhook={"secrets": [SECRET]}, redis={"url": "redis://user:hush@127.0.0.1/0"})
+    hushed = "redis://user:hush@127.0.0.1/0"
+    chosen = settings(webhook={"secrets": [SECRET]}, redis={"url": hushed}, rq={"url": hushed})
     for text in (render(chosen), repr(chosen)):
         assert SECRET not in text
         assert "hush" not in text
