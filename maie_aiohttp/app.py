@@ -26,6 +26,7 @@ from maie_aiohttp.crew.siblings import Siblings
 from maie_aiohttp.crew.succession import recover_beside
 from maie_aiohttp.formats import CORE, OPTIONAL
 from maie_aiohttp.handoffs import targets
+from maie_aiohttp.handoffs.pipeline import pipeline
 from maie_aiohttp.inspection.clamd import Clamd
 from maie_aiohttp.inspection.inspector import Inspector
 from maie_aiohttp.inspection.scanner import ClamdScanner, NoScanner
@@ -55,6 +56,7 @@ from maie_aiohttp.web.appkeys import (
     HANDOFF,
     INTAKE,
     LIMITS,
+    PIPELINE,
     RESUMPTION,
     SERVER,
     STORE,
@@ -113,6 +115,7 @@ def _application(settings: Settings, started: AbstractAsyncContextManager[Intake
             app[FOLLOWERS] = Followers(intake.catalog, workers=settings.server.workers)
             app[ACCESS] = await _access(intake, settings)
             async with (
+                pipeline(settings, intake.catalog.outbox) as app[PIPELINE],
                 _beside(app[ACCESS].keep_current()),
                 _beside(_keep_agreeing(intake, settings.resumable.sweep_interval)),
                 _beside(_keep_tidy(intake, settings.resumable.sweep_interval)),

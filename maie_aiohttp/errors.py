@@ -28,8 +28,10 @@ IntakeError
 ├── Locked                  another request holds the upload and does not let go
 ├── Damaged                 the stored bytes are no longer those that were accepted
 ├── Busy                    a limited resource is taken; the same request works later
-├── Limited                 this client has to wait, for a known time; others need not
-│   └── OverQuota           its owner has used what may be used
+├── Limited                 the client has to wait, for a known time
+│   ├── OverQuota           its owner has used what may be used
+│   └── QueueFull           the pipeline has more before it than it is to have
+├── NotConfigured           this server was not set up for that
 ├── StorageFull             the disk has no room
 └── StorageFailed           the disk or the catalog did not take the bytes
 """
@@ -153,7 +155,7 @@ class Busy(IntakeError):
 
 
 class Limited(IntakeError):
-    """The client has had its share; the same request may work after so many `seconds`."""
+    """The client has to wait; the same request may work after so many `seconds`."""
 
     def __init__(self, reason: str, *, seconds: int = 60) -> None:
         super().__init__(reason)
@@ -162,6 +164,14 @@ class Limited(IntakeError):
 
 class OverQuota(Limited):
     """The owner of the upload has used what may be used, or reserved it for what is not finished."""
+
+
+class QueueFull(Limited):
+    """The pipeline has more before it than it is to have."""
+
+
+class NotConfigured(IntakeError):
+    """This server was not set up for what it is asked."""
 
 
 class StorageFull(IntakeError):

@@ -14,7 +14,19 @@ from uuid import UUID
 from maie_aiohttp.credentials import Key
 from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.limits.quota import Need, Quota, Usage
-from maie_aiohttp.model import Backlog, Event, Handed, KeyUse, Letter, Place, Position, Settled, Status, Upload
+from maie_aiohttp.model import (
+    Backlog,
+    Event,
+    Handed,
+    KeyUse,
+    Letter,
+    Metadata,
+    Place,
+    Position,
+    Settled,
+    Status,
+    Upload,
+)
 
 Chunk = bytes | bytearray
 
@@ -414,4 +426,26 @@ class Handoff(Protocol):
 
     async def close(self) -> None:
         """End the connections. Nothing is being delivered any more."""
+        ...
+
+
+class Pipeline(Protocol):
+    """Makes something of stored recordings, and is asked for it by clients. Where there is none, everything raises
+    `errors.NotConfigured`."""
+
+    async def admit(self) -> None:
+        """Raises `errors.QueueFull` while more waits for it than is to wait."""
+        ...
+
+    def check(self, wishes: Metadata) -> None:
+        """Raises `errors.InvalidTask` for what cannot become a task, whatever else is still said."""
+        ...
+
+    def accept(self, wishes: Metadata) -> None:
+        """Raises `errors.InvalidTask` for what is no task."""
+        ...
+
+    async def outcome(self, upload: Upload) -> Mapping[str, object]:
+        """What has become of the task of a stored upload so far, in the words of the pipeline. Raises `errors.NotFound`
+        if that is forgotten, and `errors.Busy` while nobody can tell."""
         ...

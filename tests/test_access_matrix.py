@@ -75,6 +75,9 @@ TABLE = {
     "hand-offs": Row("GET", "/v1/handoffs", OPERATE, 200),
     "hand-offs, head": Row("HEAD", "/v1/handoffs", OPERATE, 200),
     "replay": Row("POST", "/v1/handoffs/{id}/replay", OPERATE, 200),
+    "process": Row("POST", "/v1/process", UPLOAD, 202, FORM, IN_A_FORM),
+    "status": Row("GET", "/v1/status/{id}", LOOK, 200),
+    "status, head": Row("HEAD", "/v1/status/{id}", LOOK, 200),
     "health": Row("GET", "/health", PUBLIC, 200),
     "health, head": Row("HEAD", "/health", PUBLIC, 200),
     "ready": Row("GET", "/ready", PUBLIC, 200),
@@ -137,7 +140,14 @@ class World:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """For all questions."""
-    async with serving(configure(tmp_path_factory.mktemp("access") / "data", server={"linger": "100 ms"})) as client:
+    maie: dict[str, object] = {"url": "redis://127.0.0.1:9/0", "max_queue_depth": 1_000}
+    settings = configure(
+        tmp_path_factory.mktemp("access") / "data",
+        server={"linger": "100 ms"},
+        handoff={"targets": ("rq",)},
+        rq=maie,
+    )
+    async with serving(settings) as client:
         keys: dict[str, str | None] = {"nobody": None, "a guess": "maie_guess", "nonsense": "b, c"}
         for scope in Scope:
             keys[scope] = await key(client, f"only-{scope}", scope, owner="ada")

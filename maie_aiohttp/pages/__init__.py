@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from maie_aiohttp.pages import content, events, handoffs, health, openapi, uploads
-from maie_aiohttp.web.records import COLLECTION
+from maie_aiohttp.pages import content, events, handoffs, health, openapi, status, uploads
+from maie_aiohttp.web.records import COLLECTION, STATUS
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,6 +30,7 @@ ROUTES = (
     _page("/v1/events", events.follow_all),
     _page("/v1/handoffs", handoffs.list_handoffs),
     web.post("/v1/handoffs/{id}/replay", handoffs.replay, expect_handler=_expect),
+    _page(f"{STATUS}/{{id}}", status.status),
     _page("/health", health.health),
     _page("/ready", health.ready),
     _page("/openapi.json", openapi.openapi),

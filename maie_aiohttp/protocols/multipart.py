@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -19,15 +21,39 @@ FIELD_NAME_SIZE = 255
 """Characters."""
 
 
-async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
+Look = Callable[[Metadata], None]
+"""Sees text fields; may raise `errors.Rejected`."""
+
+
+def _anything(_: Metadata) -> None:
+    """Text fields are their sender's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a door wants of a form, within the limits of all forms."""
+
+    door: str = "form"
+    """As `idempotency.Key` has it."""
+    max_files: int = sys.maxsize
+    check: Look = _anything
+    """Sees the fields that came before a file, and more of them may come."""
+    accept: Look = _anything
+    """Sees all of them, at the end."""
+
+
+ANY = Form()
+
+
+async def receive(request: web.Request, body: Body, form: Form = ANY) -> Sequence[Upload]:
     """Take the form to its end, once its header is not refused. Returns what is stored now; raises, and stores
     nothing, if any part is refused."""
     boundary, sender = boundary_of(request), caller(request)
-    key = key_of(request.headers, "form", sender.owner)
+    key = key_of(request.headers, form.door, sender.owner)
     intake, limits = request.app[INTAKE], request.app[LIMITS]
     files_together = Declared(at_most=_files_size(request.content_length, limits))
     fields = Fields(limits)
-    files = 0
+    files, max_files = 0, min(limits.max_files, form.max_files)
     at_most = None if request.content_length is None else min(request.content_length, limits.max_size)
     async with intake.delivery(files_together, sender, most=at_most) as delivery:
         async for part in _at_most(limits.max_files + limits.max_fields, walk(boundary, body)):
@@ -38,12 +64,14 @@ async def receive(request: web.Request, body: Body) -> Sequence[Upload]:
             if field.file.filename is None and await part.is_empty():
                 continue  # a file input that was left empty; browsers send it so
             files += 1
-            if files > limits.max_files:
-                raise TooLarge(f"The form has more than the {limits.max_files} files this server accepts.")
+            if files > max_files:
+                raise TooLarge(f"The form has more files than are accepted here: {max_files}.")
+            form.check(fields.metadata())
             intake.check(field.file)
             await delivery.receive(field.file, part.chunks(limits.chunk_size))
         if not files:
             raise Empty("The form has no file.")
+        form.accept(fields.metadata())
         return await delivery.settle(fields.metadata(), key)
 
 

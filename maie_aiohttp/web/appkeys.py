@@ -7,7 +7,7 @@ from aiohttp import web
 from maie_aiohttp.access.admission import Access
 from maie_aiohttp.intake.delivery import Intake
 from maie_aiohttp.intake.resumption import Resumption
-from maie_aiohttp.interfaces import Catalog, Store
+from maie_aiohttp.interfaces import Catalog, Pipeline, Store
 from maie_aiohttp.progress.followers import Followers
 from maie_aiohttp.settings import Handoff, Limits, Server
 from maie_aiohttp.web.drain import Drain
@@ -17,6 +17,7 @@ RESUMPTION = web.AppKey("resumption", Resumption)
 STORE = web.AppKey("store", Store)
 CATALOG = web.AppKey("catalog", Catalog)
 FOLLOWERS = web.AppKey("followers", Followers)
+PIPELINE = web.AppKey("pipeline", Pipeline)
 SERVER = web.AppKey("server", Server)
 LIMITS = web.AppKey("limits", Limits)
 DRAIN = web.AppKey("drain", Drain)

@@ -88,6 +88,8 @@ KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.Draining: Kind(503, "draining", {"Retry-After": "5"}),
     errors.Busy: Kind(503, "busy", {"Retry-After": "1"}),
     errors.OverQuota: Kind(429, "over-quota"),
+    errors.QueueFull: Kind(429, "queue-full"),
+    errors.NotConfigured: Kind(404, "not-configured"),
     errors.StorageFull: Kind(507, "storage-full"),
     errors.StorageFailed: Kind(500, "storage-failed"),
 }

@@ -8,6 +8,8 @@ from uuid import UUID
 from maie_aiohttp.model import Metadata, Upload
 
 COLLECTION = "/v1/uploads"
+PROCESS = "/v1/process"
+STATUS = "/v1/status"
 
 
 def path(id: UUID) -> str:
