@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.redis_server import needs_redis
 from tests.scenarios import (
     crowd,
     drain,
     flat_memory,
+    handoff,
     idle_crowd,
     interruptions,
     kills,
@@ -57,6 +59,11 @@ async def test_fault_07_what_is_sent_again_until_it_is_answered_is_stored_once(f
 
 async def test_what_was_acknowledged_survives_kills_of_workers(folder: Path) -> None:
     assert fine(await kills.run_workers(folder, rounds=2))
+
+
+@needs_redis
+async def test_each_recording_is_worked_on_once_whatever_is_killed(folder: Path) -> None:
+    assert fine(await handoff.run(folder, rounds=2))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
