@@ -137,15 +137,18 @@ class World:
             return answer.status
 
 
+PIPELINE: dict[str, object] = {"url": "redis://127.0.0.1:9/0", "max_queue_depth": 1_000}
+"""One that is not there: nothing here waits for it."""
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """For all questions."""
-    maie: dict[str, object] = {"url": "redis://127.0.0.1:9/0", "max_queue_depth": 1_000}
     settings = configure(
         tmp_path_factory.mktemp("access") / "data",
         server={"linger": "100 ms"},
         handoff={"targets": ("rq",)},
-        rq=maie,
+        rq=PIPELINE,
     )
     async with serving(settings) as client:
         keys: dict[str, str | None] = {"nobody": None, "a guess": "maie_guess", "nonsense": "b, c"}

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from tests.conftest import Client, configure, files, send, serving
 from tests.crew import until
 from tests.keys import EVERYTHING, bearer, key
 from tests.scenarios import process
-from tests.test_access_matrix import HALF, PUBLIC, RECORDING, TABLE, TUS, TUS_BYTES
+from tests.test_access_matrix import HALF, PIPELINE, PUBLIC, RECORDING, TABLE, TUS, TUS_BYTES
 from tests.test_journal import NASTY, restored
 from tests.test_keys import created, keys
 from tests.wire import COLLECTION, WAV, Wire, request
@@ -103,9 +103,16 @@ def test_every_action_is_documented() -> None:
         assert re.search(rf"^\|.*`{action}`", DOCUMENT, re.MULTILINE), action
 
 
+@pytest.fixture
+async def complete(folder: Path) -> AsyncIterator[Client]:
+    """A client of a server that has every route of the access matrix."""
+    async with serving(configure(folder, handoff={"targets": ("rq",)}, rq=PIPELINE)) as client:
+        yield client
+
+
 @pytest.mark.parametrize("name", TABLE)
-async def test_one_line_a_request(client: Client, name: str) -> None:
-    row = TABLE[name]
+async def test_one_line_a_request(complete: Client, name: str) -> None:
+    row, client = TABLE[name], complete
     ada = bearer(await key(client, "ada", "admin", owner="court"))
     path = row.route.replace("{id}", await begun(client, ada, half=row.half))
     with audited() as lines:

