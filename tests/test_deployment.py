@@ -21,8 +21,9 @@ from tests.certificates import Pair, issue
 from tests.scenarios import process
 from tests.wire import COLLECTION, WAV
 
-PAGE = (Path(__file__).parent.parent / "docs" / "deployment.md").read_text(encoding="utf-8")
-BLOCKS: dict[str, str] = dict(re.findall(r"```(ini|nginx|caddyfile|toml)\n(.*?)```", PAGE, re.DOTALL))
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "deployment.md").read_text(encoding="utf-8")
+BLOCKS: dict[str, str] = dict(re.findall(r"```(ini|toml)\n(.*?)```", PAGE, re.DOTALL))
 
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 
@@ -58,20 +59,14 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.skipif(shutil.which("caddy") is None, reason="no Caddy here")
-def test_caddy_understands_its_block(tmp_path: Path) -> None:
-    file = tmp_path / "Caddyfile"
-    file.write_text(BLOCKS["caddyfile"])
-    subprocess.run(["caddy", "validate", "--adapter", "caddyfile", "--config", str(file)], check=True)
-
-
 @asynccontextmanager
 async def nginx(place: Path, upstream: Path, pair: Pair) -> AsyncIterator[ClientSession]:
     """It runs, with a client of it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    block = BLOCKS["nginx"].replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
-    block = block.replace("/run/maie/upload.sock", str(upstream))
+    block = (DOCS / "deployment" / "nginx.conf").read_text(encoding="utf-8")
+    block = block.replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
+    block = block.replace("http://127.0.0.1:8080", f"http://unix:{upstream}:")
     block = re.sub(r"(ssl_certificate) \S+;", rf"\1 {pair.certificate};", block)
     block = re.sub(r"(ssl_certificate_key) \S+;", rf"\1 {pair.key};", block)
     (place / "nginx.conf").write_text(f"user root;\n{MAIN.format(place=place, block=block)}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import _ErrInfo
@@ -189,7 +189,7 @@ class Connection(web.RequestHandler):
         """Send the answer. Those of aiohttp's own that no middleware saw become problem documents."""
         if isinstance(resp, web.HTTPException):
             resp = http_answer(request, resp.status)
-        if self._bounds.held.is_full:
+        if _leaves_http(request) or self._bounds.held.is_full:
             resp.force_close()
         self._share.drop()
         return await super().finish_response(request, resp, start_time)
@@ -218,6 +218,12 @@ class Connection(web.RequestHandler):
 def _error(error: IntakeError) -> _ErrInfo:
     """What stands in the place of a request that is answered with this error."""
     return _ErrInfo(HTTPStatus.INTERNAL_SERVER_ERROR, error, str(error))
+
+
+def _leaves_http(request: web.BaseRequest) -> bool:
+    """Whether it asks for something else than HTTP/1.1 behind it. Nothing else is spoken here, and where such a request
+    ends is read differently by aiohttp and by proxies."""
+    return request.method == hdrs.METH_CONNECT or hdrs.UPGRADE in request.headers
 
 
 def _is_unreadable(message: RawRequestMessage | _ErrInfo) -> bool:

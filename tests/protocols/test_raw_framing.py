@@ -140,6 +140,24 @@ async def test_a_connection_ends_where_a_body_was_not_read(edge: Edge, bad: byte
     await edge.assert_untouched()
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        request(LENGTH, body=WAV, line="CONNECT edge:80 HTTP/1.1"),
+        request("Connection: Upgrade", "Upgrade: h2c", LENGTH, body=WAV),
+        request("Connection: Upgrade", "Upgrade: websocket", line="GET /health HTTP/1.1"),
+    ],
+    ids=["tunnel", "HTTP/2", "WebSocket"],
+)
+async def test_a_connection_ends_with_a_request_that_would_leave_http(edge: Edge, first: bytes) -> None:
+    """Whatever stands behind it: a proxy may take that for its body."""
+    async with Wire.connect(edge.client) as wire:
+        wire.send(first + sized(WAV) * 2)
+        assert (await wire.answer()).headers["connection"] == "close"
+        assert await wire.rest() == b""
+    assert len(await edge.stored()) == (b"h2c" in first)
+
+
 def digest(algorithm: str, content: bytes = WAV, name: str = "Repr-Digest") -> str:
     """A digest field (RFC 9530)."""
     value = hashlib.new(algorithm.replace("-", ""), content).digest()
