@@ -14,11 +14,12 @@ test: $(VENV)/test ## run the tests, with branch coverage
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-check: $(VENV)/test ## style, types, import contracts, and a wheel that works on its own
+check: $(VENV)/test ## style, types, import contracts, known weaknesses, and a wheel that works on its own
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.audit
 	PYTHON=$(BIN)/python sh tests/wheel.sh
 
 soak: $(VENV)/test ## what is long or timed: a thousand uploads at once, 5 GB, kills, interruptions, races, stalls
