@@ -19,7 +19,7 @@ check: $(VENV)/test ## style, types, import contracts, known weaknesses, and a w
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m tests.audit
+	$(BIN)/python -m tests.weaknesses
 	PYTHON=$(BIN)/python sh tests/wheel.sh
 
 soak: $(VENV)/test ## what is long or timed: a thousand uploads at once, 5 GB, kills, interruptions, races, stalls

@@ -16,6 +16,9 @@ from maie_aiohttp.settings import Settings
 from maie_aiohttp.web.server import Runner
 from tests.audio import Sample
 from tests.catalogue import numbers_of
+from tests.logbook import pytest_configure
+
+__all__ = ["pytest_configure"]
 
 Client = TestClient[web.Request, web.Application]
 

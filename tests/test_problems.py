@@ -8,10 +8,12 @@ import os
 import re
 import sys
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from aiohttp import ClientSession, web
@@ -21,9 +23,11 @@ from yarl import URL
 
 from maie_aiohttp import errors
 from maie_aiohttp.web import problems
-from tests import audio
+from tests import audio, logbook
 from tests.conftest import Client, HardenedServer, configure
-from tests.wire import COLLECTION, DEADLINE, WAV, Answer, Edge, Wire, file, form, request, sized, text
+from tests.logbook import Entry
+from tests.proxies.fronts import client_of
+from tests.wire import COLLECTION, DEADLINE, END, FORM, WAV, Answer, Edge, Wire, file, form, part, request, sized, text
 
 WORD = "hunter2"
 """What no answer may repeat."""
@@ -193,6 +197,37 @@ async def test_nothing_that_clients_send_breaks_a_line_of_the_log(tmp_path: Path
     assert sum("plain-1" in line for line in lines) == 2  # the refusal, and the audit
 
 
+TUS = ("Tus-Resumable: 1.0.0", "Upload-Length: 9")
+
+FILENAMES = {
+    "line ends": "a\r\n2026-11-26 17:52:40 [info     ] forged\n{}.wav",
+    "escapes": "a\x1b[2J\x1b]0;title\x07\x9b31m.wav",
+    "quotes": "\"'`${}%s\\.wav",
+    "separators": "a\x0b\x0c\x1c\x85\u2028\u2029.wav",
+    "2 kB": "x" * 2_000 + ".wav",
+    "10 kB": "x" * 10_000 + ".wav",
+}
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+@pytest.mark.parametrize("name", FILENAMES.values(), ids=FILENAMES)
+async def test_every_event_is_one_line_whatever_a_file_is_called(tmp_path: Path, name: str, style: str) -> None:
+    """At every door. Where the header that it stands in is refused, nothing has happened."""
+    log, percent, base64 = tmp_path / "log", quote(name, safe=""), b64encode(name.encode()).decode()
+    place = f"filename*=UTF-8''{percent}"
+    sent = [
+        sized(WAV, "X-Request-ID: sent-raw", f"Content-Disposition: attachment; {place}"),
+        sized(part(WAV, f'Content-Disposition: form-data; name="a"; {place}') + END, FORM, "X-Request-ID: sent-form"),
+        request("X-Request-ID: sent-tus", *TUS, f"Upload-Metadata: filename {base64}"),
+    ]
+    async with _server(tmp_path, log, style) as url, client_of(url) as client:
+        answers = [await Edge(client, tmp_path / "data").exchange(one) for one in sent]
+    lines = (await asyncio.to_thread(log.read_text)).splitlines()
+    assert [complaint for line in lines for complaint in Entry(style, line).complaints()] == []
+    told = [identity for line in lines for identity in re.findall("sent-[a-z]+", line)]
+    assert told == [answer.headers["x-request-id"] for answer in answers if "x-request-id" in answer.headers]
+
+
 @asynccontextmanager
 async def _server(folder: Path, log: Path, style: str) -> AsyncIterator[str]:
     """A server process that logs to a file; its address."""
@@ -206,6 +241,8 @@ async def _server(folder: Path, log: Path, style: str) -> AsyncIterator[str]:
     finally:
         server.terminate()
         await server.wait()
+        for line in (await asyncio.to_thread(log.read_text)).splitlines():
+            logbook.keep(line)
 
 
 def _address(log: Path) -> str:

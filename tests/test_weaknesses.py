@@ -1,4 +1,4 @@
-"""The audit: a known weakness fails the check, and an advisory service that is out of reach does not."""
+"""A known weakness fails the check, and an advisory service that is out of reach does not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.audit import Report, audit, told
+from tests.weaknesses import Report, audit, told
 
 WEAKNESS = {"id": "PYSEC-1", "fix_versions": ["2", "1.5"], "aliases": [], "description": "bad"}
 

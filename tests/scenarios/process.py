@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from tests import logbook
+
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -107,6 +109,7 @@ class Process:
         assert self._running.stderr is not None
         async for line in self._running.stderr:
             self.log.append(line.decode(errors="replace").rstrip())
+            logbook.keep(self.log[-1])
             self._notice_ready(self.log[-1])
         if not self._url.done():
             self._url.set_exception(RuntimeError("\n".join(["The server did not start.", *self.log])))
