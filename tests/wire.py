@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from pathlib import Path
@@ -97,12 +97,13 @@ class Wire:
         return Answer(int(line.split()[1]), headers, body)
 
     async def rest(self) -> bytes:
-        """Everything up to the end of the connection, a reset included."""
+        """Everything up to the end of the connection, or to its reset."""
+        received = bytearray()
         async with asyncio.timeout(DEADLINE):
-            try:
-                return await self._reader.read()
-            except ConnectionError:
-                return b""
+            with suppress(ConnectionError):
+                while block := await self._reader.read(65_536):
+                    received += block
+        return bytes(received + self._reader._buffer)  # type: ignore[attr-defined] # a reset leaves it there
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,12 @@ class Edge:
         """Nothing is stored, in no folder and in no record, and the server serves."""
         assert await self.stored() == []
         assert files(self.folder) == []
+
+    async def assert_nothing_stays(self) -> None:
+        """What was begun is thrown away soon, and then nothing is stored."""
+        async with asyncio.timeout(DEADLINE):
+            while files(self.folder) or await self.stored():  # noqa: ASYNC110 - no event tells of it
+                await asyncio.sleep(0.01)
 
     async def stored(self) -> list[dict[str, Any]]:
         """The records of all uploads."""

@@ -18,8 +18,6 @@ from aiohttp.typedefs import StrOrURL
 from yarl import URL
 
 from tests.conftest import Client
-from tests.protocols.test_resumable import under_way
-from tests.wire import DEADLINE, Edge
 
 DEPLOYMENT = Path(__file__).parents[2] / "docs" / "deployment"
 
@@ -105,7 +103,7 @@ async def front(kind: Kind, server: str, folder: Path) -> AsyncIterator[str]:
         return
     port = unused_port()
     arguments = PROGRAMS[kind.program](kind, URL(server).authority, port, folder)
-    own = {"HOME": str(folder), "CADDY_ADMIN": f"unix/{folder}/admin"}
+    own = {"HOME": str(folder), "CADDY_ADMIN": "127.0.0.1:0"}
     with (folder / "log").open("w") as log:
         process = await asyncio.create_subprocess_exec(
             str(kind.path), *arguments, stdout=log, stderr=log, env={**os.environ, **own}
@@ -162,10 +160,3 @@ def _replaced(name: str, old: str, new: str) -> str:
     text = (DEPLOYMENT / name).read_text()
     assert text.count(old) == 1
     return text.replace(old, new)
-
-
-async def let_go(edge: Edge) -> None:
-    """Wait until no upload is under way."""
-    async with asyncio.timeout(DEADLINE):
-        while await under_way(edge):
-            pass

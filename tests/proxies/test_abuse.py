@@ -15,7 +15,7 @@ from tests.protocols.test_form_framing import (
 )
 from tests.protocols.test_raw_framing import CHUNKED, FORBIDDEN
 from tests.protocols.test_resumable import received
-from tests.proxies.fronts import RECOMMENDED, let_go
+from tests.proxies.fronts import RECOMMENDED
 from tests.stall import BODIES
 from tests.wire import FORM, WAV, Edge, Wire, chunked, file, request
 
@@ -100,5 +100,4 @@ async def test_a_client_lost_in_the_middle_leaves_nothing(edge: Edge, coding: st
         else:
             wire.send(request(CHUNKED, header, body=chunked([body])[:-5]))
         await received(edge, 1)
-    await let_go(edge)
-    await edge.assert_untouched()
+    await edge.assert_nothing_stays()

@@ -11,7 +11,7 @@ from aiohttp import StreamReader
 
 from tests import audio
 from tests.protocols.test_resumable import Upload, path_of, received, talk
-from tests.proxies.fronts import RECOMMENDED, let_go
+from tests.proxies.fronts import RECOMMENDED
 from tests.wire import COLLECTION, DEADLINE, FORM, WAV, Edge, Wire, chunked, file, form, request, sized
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -173,5 +173,4 @@ async def test_a_client_that_is_lost_is_lost_for_the_server(edge: Edge) -> None:
     async with Wire.connect(edge.client) as wire:
         wire.send(sized(RECORDING)[:-1])
         await received(edge, len(RECORDING) - 1)
-    await let_go(edge)
-    await edge.assert_untouched()
+    await edge.assert_nothing_stays()
