@@ -1,4 +1,4 @@
-"""Whether anything installed has a known weakness: `python -m tests.audit`, part of `make check`.
+"""Whether anything installed has a known weakness: `python -m tests.weaknesses`, part of `make check`.
 
 Asks the advisory service of pip-audit. Where that cannot be reached, or knows nothing of what is installed, one line
 says that there was no audit, and nothing fails: a check must work without a network.
