@@ -14,6 +14,8 @@ _ORIGIN = re.compile(
 )
 _PREFIX = re.compile(r"(/(?!\.{1,2}(/|\Z))[a-z0-9._~-]+)*/?", re.ASCII | re.IGNORECASE)
 
+_HOST = re.compile(r"\[(?P<six>[0-9a-f:.]+)\](:\d+)?|(?P<four>[0-9.]+)(:\d+)?|[0-9a-f:.]+", re.ASCII | re.IGNORECASE)
+
 _UNIX = re.compile(r"unix:(?P<path>/[^\0]+)")
 
 LONGEST_SOCKET = 103
@@ -22,6 +24,8 @@ LONGEST_SOCKET = 103
 _NAT64 = IPv6Network("64:ff9b::/96")
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 """What IANA gives out addresses of; elsewhere some are still as good as private."""
+
+Address = IPv4Address | IPv6Address
 
 SocketAddress = str | tuple[str, int]
 """The path of a Unix socket, or host and TCP port."""
@@ -66,6 +70,17 @@ def socket_address(text: str) -> SocketAddress | None:
     except ValueError:  # a port out of range
         return None
     return (host, port) if place.scheme == "tcp" and host and port else None
+
+
+@lru_cache(maxsize=1024)
+def ip_of(text: str) -> Address | None:
+    """The address in `text`, which may have a port behind it, and brackets around it as in RFC 7239. None if it is
+    something else, such as "unknown"."""
+    found = _HOST.fullmatch(text)
+    try:
+        return None if found is None else ip_address(found["six"] or found["four"] or text)
+    except ValueError:
+        return None
 
 
 def web_host(address: str) -> str | None:

@@ -35,6 +35,7 @@ from maie_aiohttp.intake.locks import Locks
 from maie_aiohttp.intake.resumption import Resumption
 from maie_aiohttp.interfaces import Scanner
 from maie_aiohttp.limits.quota import Quota
+from maie_aiohttp.limits.rate import NoRate, Rate
 from maie_aiohttp.limits.throttle import Throttle
 from maie_aiohttp.progress.followers import Followers
 from maie_aiohttp.progress.hub import Hub
@@ -57,6 +58,7 @@ from maie_aiohttp.web.appkeys import (
     INTAKE,
     LIMITS,
     PIPELINE,
+    RATE,
     RESUMPTION,
     SERVER,
     STORE,
@@ -97,7 +99,7 @@ def build_worker(settings: Settings, siblings: Siblings, *, is_successor: bool) 
 
 
 def _application(settings: Settings, started: AbstractAsyncContextManager[Intake]) -> web.Application:
-    app = web.Application(middlewares=[middlewares.identify, middlewares.report])
+    app = web.Application(middlewares=[middlewares.identify, middlewares.report, middlewares.hold_back])
     app.on_response_prepare.extend((middlewares.finish_headers, trail.write))
     cors.allow_origins(app, settings.cors)
     app[SERVER] = settings.server
@@ -105,6 +107,7 @@ def _application(settings: Settings, started: AbstractAsyncContextManager[Intake
     app[HANDOFF] = settings.handoff
     app[DRAIN] = Drain()
     app[BROWSERS] = Browsers(settings)
+    app[RATE] = _rate(settings)
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with started as intake:
@@ -234,6 +237,11 @@ def _scanner(configured: Scan) -> Scanner:
     if address is None:
         return NoScanner()
     return ClamdScanner(Clamd(address), connections=configured.connections, timeout=configured.timeout)
+
+
+def _rate(settings: Settings) -> NoRate:
+    limits = settings.requests
+    return Rate(limits.per_second, limits.burst) if limits.per_second else NoRate()
 
 
 def _quota(settings: Settings) -> Quota:

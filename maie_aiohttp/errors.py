@@ -30,7 +30,8 @@ IntakeError
 ├── Busy                    a limited resource is taken; the same request works later
 ├── Limited                 the client has to wait, for a known time
 │   ├── OverQuota           its owner has used what may be used
-│   └── QueueFull           the pipeline has more before it than it is to have
+│   ├── QueueFull           the pipeline has more before it than it is to have
+│   └── TooMany             too many requests come from its address, or wrong keys
 ├── NotConfigured           this server was not set up for that
 ├── StorageFull             the disk has no room
 └── StorageFailed           the disk or the catalog did not take the bytes
@@ -164,6 +165,10 @@ class Limited(IntakeError):
 
 class OverQuota(Limited):
     """The owner of the upload has used what may be used, or reserved it for what is not finished."""
+
+
+class TooMany(Limited):
+    """Too many requests come from one address, or with wrong keys."""
 
 
 class QueueFull(Limited):

@@ -289,6 +289,13 @@ class Quota(_Group):
     window: Annotated[Duration, Field(ge=MINUTE.total_seconds(), le=LONGEST.total_seconds())] = 86_400.0
 
 
+class Requests(_Group):
+    """How often one address may ask. Where `per_second` is 0, any number of times."""
+
+    per_second: Count = 200
+    burst: Annotated[Count, Field(gt=0)] = 2_000
+
+
 class Resumable(_Group):
     """Uploads that go on in another request."""
 
@@ -439,6 +446,7 @@ class Settings(BaseSettings):
     cors: Cors = Cors()
     limits: Limits = Limits()
     quota: Quota = Quota()
+    requests: Requests = Requests()
     resumable: Resumable = Resumable()
     idempotency: Idempotency = Idempotency()
     uploads: Uploads = Uploads()

@@ -99,7 +99,7 @@ class Logbook:
         self._folder = Path(os.environ[FOLDER])
         self._found: list[str] = []
         self.book = Book(self._folder)
-        journal._configure(self.book, 0, journal._renderer("json", terminal=False))  # type: ignore[arg-type] # a stream
+        journal._configure(self.book, 0, [], journal._renderer("json", terminal=False))  # type: ignore[arg-type] # a stream
         for handler in logging.getLogger().handlers:
             handler.filters.clear()  # what a library repeats may be something else each time
         self._configuration = structlog.get_config()

@@ -8,6 +8,7 @@ from maie_aiohttp.access.admission import Access
 from maie_aiohttp.intake.delivery import Intake
 from maie_aiohttp.intake.resumption import Resumption
 from maie_aiohttp.interfaces import Catalog, Pipeline, Store
+from maie_aiohttp.limits.rate import NoRate
 from maie_aiohttp.progress.followers import Followers
 from maie_aiohttp.settings import Handoff, Limits, Server
 from maie_aiohttp.web.drain import Drain
@@ -22,4 +23,5 @@ SERVER = web.AppKey("server", Server)
 LIMITS = web.AppKey("limits", Limits)
 DRAIN = web.AppKey("drain", Drain)
 HANDOFF = web.AppKey("handoff", Handoff)
+RATE = web.AppKey("rate", NoRate)
 ACCESS = web.AppKey("access", Access)

@@ -6,12 +6,11 @@ The words before it came to that proxy from outside, where anybody may have writ
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from ipaddress import ip_address
+from collections.abc import Callable, Mapping, Sequence
 
 from multidict import MultiMapping
 
-from maie_aiohttp.addresses import prefix, web_origin
+from maie_aiohttp.addresses import Address, ip_of, prefix, web_origin
 
 _PAIR = re.compile(
     r"""
@@ -40,26 +39,21 @@ def root(fields: MultiMapping[str]) -> str:
     return (origin or "") + (prefix(_last_word(fields, "X-Forwarded-Prefix")) or "")
 
 
-def client(fields: MultiMapping[str]) -> str | None:
-    """The address of whoever asked the nearest proxy, as that reports it. None if it says nothing that is one, or two
-    that contradict each other."""
-    element = _last_element(_last_line(fields, "Forwarded"))
-    reported = {_address(element.get("for", "")), _address(_last_word(fields, "X-Forwarded-For"))} - {None}
+def client(fields: MultiMapping[str], is_proxy: Callable[[Address], bool]) -> Address | None:
+    """Whoever sent the request to the first of the proxies that are believed: the last address reported that is not one
+    of them. None if there is none, or if the two kinds of fields contradict each other."""
+    elements = _elements(",".join(fields.getall("Forwarded", [])))
+    words = ",".join(fields.getall("X-Forwarded-For", [])).split(",")
+    reported = {
+        _nearest([element.get("for", "") for element in elements], is_proxy),
+        _nearest([word.strip(" \t") for word in words], is_proxy),
+    } - {None}
     return reported.pop() if len(reported) == 1 else None
 
 
 def is_passed_on(fields: MultiMapping[str]) -> bool:
     """Whether a proxy, or somebody who plays one, passed the request on for another."""
     return any(name.lower().startswith("x-forwarded-") or name.lower() in _MARKS for name in fields)
-
-
-def _address(node: str) -> str | None:
-    """Without the port (RFC 7239, section 6)."""
-    host = re.fullmatch(r"\[(?P<ipv6>[^]]*)\](:\d+)?|(?P<ipv4>[\d.]+):\d+|(?P<bare>.*)", node, re.ASCII)
-    try:
-        return str(ip_address(next(filter(None, host.groupdict().values()), ""))) if host else None
-    except ValueError:
-        return None
 
 
 def _last_line(fields: MultiMapping[str], name: str) -> str:
@@ -70,17 +64,30 @@ def _last_word(fields: MultiMapping[str], name: str) -> str:
     return _last_line(fields, name).rpartition(",")[2].strip(" \t")
 
 
+def _nearest(told: Sequence[str], is_proxy: Callable[[Address], bool]) -> Address | None:
+    """The last that is no proxy. What is no address was not written by one that is believed."""
+    for text in reversed(told):
+        address = ip_of(text)
+        if address is None or not is_proxy(address):
+            return address
+    return None
+
+
 def _last_element(line: str) -> Mapping[str, str]:
-    """The parameters of the last element of `Forwarded`; none if any element is malformed: a quotation mark that a
-    client left open would swallow what the proxy wrote behind it."""
-    element: dict[str, str] = {}
+    return next(reversed(_elements(line)), {})
+
+
+def _elements(line: str) -> Sequence[Mapping[str, str]]:
+    """The parameters of each element of `Forwarded`; none if any is malformed: a quotation mark that a client left open
+    would swallow what the proxy wrote behind it."""
+    elements: list[dict[str, str]] = [{}]
     position = 0
     while position < len(line):
         pair = _PAIR.match(line, position)
-        if pair is None or pair["name"].lower() in element:
-            return {}
-        element[pair["name"].lower()] = pair["token"] or re.sub(r"\\(.)", r"\1", pair["quoted"])
+        if pair is None or pair["name"].lower() in elements[-1]:
+            return ()
+        elements[-1][pair["name"].lower()] = pair["token"] or re.sub(r"\\(.)", r"\1", pair["quoted"])
         position = pair.end()
         if pair["end"] == ",":
-            element = {}
-    return element
+            elements.append({})
+    return elements

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from aiohttp import web
 
+from maie_aiohttp.addresses import Address, ip_of, is_loopback
 from maie_aiohttp.errors import NotFound
 from maie_aiohttp.settings import Network
 from maie_aiohttp.web import forwarded
@@ -32,6 +33,23 @@ def is_from_proxy(request: web.Request) -> bool:
     return bool(server.trusted_proxies) and _is_among(request.remote, server.trusted_proxies)
 
 
+def reported_client(request: web.Request) -> Address | None:
+    """Whom a trusted proxy reports as the client."""
+    if not is_from_proxy(request):
+        return None
+    proxies = request.app[SERVER].trusted_proxies
+    return forwarded.client(request.headers, lambda address: _is_in(address, proxies))
+
+
+def client(request: web.Request) -> Address | None:
+    """Where the request comes from, as far as that tells one client from another: the peer, or whom a trusted proxy
+    reports. None for programs on this machine, and for proxies on it that are not trusted: they may speak for
+    anybody."""
+    if is_from_proxy(request):
+        return reported_client(request) or ip_of(request.remote or "")
+    return None if is_loopback(request.remote) else ip_of(request.remote or "")
+
+
 def location(request: web.Request, id: UUID) -> str:
     """The address of an upload's record."""
     return root(request) + path(id)
@@ -54,4 +72,8 @@ def _is_among(peer: str | None, networks: Iterable[Network]) -> bool:
         address = ip_address(peer or "")
     except ValueError:  # who has gone already has none
         return False
+    return _is_in(address, networks)
+
+
+def _is_in(address: Address, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)

@@ -12,7 +12,7 @@ from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.web.appkeys import SERVER
 from maie_aiohttp.web.headers import PROTECTIVE, TUS_VERSION
 from maie_aiohttp.web.identity import REQUEST_ID, request_id
-from maie_aiohttp.web.permission import recognise
+from maie_aiohttp.web.permission import check_rate, recognise
 from maie_aiohttp.web.problems import INTERNAL, answer, http_answer, problem, sent_path
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,6 +49,13 @@ async def report(request: web.Request, handler: Handler) -> web.StreamResponse:
     if _BEGUN in request:
         _break_off(request)
     return response
+
+
+@web.middleware
+async def hold_back(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer only as often as an address may ask."""
+    check_rate(request)
+    return await handler(request)
 
 
 async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:

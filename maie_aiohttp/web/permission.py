@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
@@ -14,12 +15,12 @@ from multidict import MultiMapping
 
 from maie_aiohttp.addresses import is_loopback
 from maie_aiohttp.credentials import Caller, Scope
-from maie_aiohttp.errors import NotFound, NotPermitted, Unauthenticated
+from maie_aiohttp.errors import NotFound, NotPermitted, TooMany, Unauthenticated
 from maie_aiohttp.model import Upload
 from maie_aiohttp.web import forwarded
-from maie_aiohttp.web.appkeys import ACCESS, INTAKE
+from maie_aiohttp.web.appkeys import ACCESS, INTAKE, RATE
 from maie_aiohttp.web.browsers import BROWSERS
-from maie_aiohttp.web.locations import identifier
+from maie_aiohttp.web.locations import client, identifier
 
 
 class Action(StrEnum):
@@ -39,6 +40,7 @@ class Action(StrEnum):
 
 _CALLER = web.RequestKey("caller", Caller)
 _ACTION = web.RequestKey("action", Action)
+_WAIT = web.RequestKey("wait", float)
 
 _BEARER = re.compile(r"bearer +(?P<key>\S+) *", re.IGNORECASE)
 
@@ -48,12 +50,25 @@ _Handler = Callable[Concatenate[web.Request, _Rest], Awaitable[_Answer]]
 
 
 def recognise(request: web.Request) -> Mapping[str, str]:
-    """Find out who sends the request. Returns what the log is to say of them, which is never their key."""
+    """Find out who sends the request, if their address may ask now. Returns what the log is to say of them, which is
+    never their key."""
+    address, rate = client(request), request.app[RATE]
+    if address is not None and (wait := rate.wait(address)):
+        request[_WAIT] = wait
+        return {}
     caller = _caller(request)
     if caller is None:
+        if address is not None and _keys(request.headers):
+            rate.punish(address)
         return {}
     request[_CALLER] = caller
     return {} if caller.key is None else {"key": caller.key}
+
+
+def check_rate(request: web.Request) -> None:
+    """Raises `TooMany` for an address that has to wait; who asks was not looked into."""
+    if _WAIT in request:
+        raise TooMany("Too many requests come from this address.", seconds=math.ceil(request[_WAIT]))
 
 
 def needs(*scopes: Scope, to: Action) -> Callable[[_Handler[_Rest, _Answer]], _Handler[_Rest, _Answer]]:

@@ -90,6 +90,7 @@ KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.OverQuota: Kind(429, "over-quota"),
     errors.QueueFull: Kind(429, "queue-full"),
     errors.NotConfigured: Kind(404, "not-configured"),
+    errors.TooMany: Kind(429, "too-many-requests"),
     errors.StorageFull: Kind(507, "storage-full"),
     errors.StorageFailed: Kind(500, "storage-failed"),
 }

@@ -9,9 +9,8 @@ from aiohttp import web
 
 from maie_aiohttp import journal
 from maie_aiohttp.errors import NotFound
-from maie_aiohttp.web import forwarded
 from maie_aiohttp.web.identity import request_id
-from maie_aiohttp.web.locations import identifier, is_from_proxy
+from maie_aiohttp.web.locations import identifier, reported_client
 from maie_aiohttp.web.permission import attempted, known_caller
 
 _UPLOADS = web.RequestKey("uploads", tuple[UUID, ...])
@@ -51,5 +50,5 @@ def _about(request: web.Request) -> tuple[UUID, ...]:
 def _address(request: web.Request) -> str | None:
     """Of the client, as a proxy that is believed reports it, else of whoever is connected. None on a Unix socket, if
     nobody says more."""
-    passed_on = forwarded.client(request.headers) if is_from_proxy(request) else None
-    return passed_on or request.remote or None
+    reported = reported_client(request)
+    return str(reported) if reported else request.remote or None
