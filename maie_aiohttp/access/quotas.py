@@ -25,6 +25,9 @@ Own = Callable[[UUID], AbstractContextManager[None]]
 IsOwned = Callable[[UUID], bool]
 """Whether any living process says so."""
 
+PAGE = 500
+"""Reservations given back at a time; SQLite takes 999 values in a statement, or more."""
+
 log = structlog.get_logger()
 
 
@@ -109,8 +112,9 @@ class Quotas:
     async def tidy(self) -> None:
         """Give back what processes reserved that died or failed since, and forget what no quota counts any more."""
         left = [id for id in await self._book.unrecorded() if not self._is_owned(id)]
+        for start in range(0, len(left), PAGE):
+            await self._book.give_back(left[start : start + PAGE])
         if left:
-            await self._book.give_back(left)
             log.warning("reservations given back", count=len(left))
         await self._book.forget(datetime.now(UTC) - LONGEST)
 

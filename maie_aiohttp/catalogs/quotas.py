@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import Column, Label, Select, String, Uuid, delete, func, literal, select, true, update
+from sqlalchemy import Column, ColumnElement, Label, Select, String, Uuid, delete, func, literal, select, true, update
 from sqlalchemy.dialects.sqlite import insert
 
 from maie_aiohttp.catalogs.database import Database, Transaction
@@ -15,9 +15,6 @@ from maie_aiohttp.catalogs.schema import quota_reservations, quota_uses, uploads
 from maie_aiohttp.limits.quota import Need, Quota, Spent, Usage, minute_of
 
 WITHOUT_LIMIT = 1 << 62
-
-PAGE = 500
-"""Reservations asked for at a time."""
 
 _UNRECORDED = quota_reservations.c.id.not_in(select(uploads.c.id))
 
@@ -45,7 +42,7 @@ class SqlQuotaBook:
         await self._database.write(partial(_give_back, ids=ids))
 
     async def unrecorded(self) -> Sequence[UUID]:
-        rows = await self._database.read(select(quota_reservations.c.id).where(_UNRECORDED).limit(PAGE))
+        rows = await self._database.read(select(quota_reservations.c.id).where(_UNRECORDED))
         return [row["id"] for row in rows]
 
     async def usage(self, owner: str | None, since: datetime) -> Usage:
@@ -56,7 +53,9 @@ class SqlQuotaBook:
         return Usage(held["size"], held["files"], held["uploads"], spent)
 
     async def forget(self, before: datetime) -> None:
-        await self._database.write(partial(_forget, minute=minute_of(before)))
+        old = quota_uses.c.minute < minute_of(before)
+        if await self._database.read(select(quota_uses.c.minute).where(old).limit(1)):
+            await self._database.write(partial(_forget, old=old))
 
 
 def spend(transaction: Transaction, reservation: UUID, owner: str | None, sizes: Sequence[int], at: datetime) -> None:
@@ -128,5 +127,5 @@ def _give_back(transaction: Transaction, ids: Collection[UUID]) -> None:
     transaction.execute(delete(quota_reservations).where(quota_reservations.c.id.in_(ids), _UNRECORDED))
 
 
-def _forget(transaction: Transaction, minute: int) -> None:
-    transaction.execute(delete(quota_uses).where(quota_uses.c.minute < minute))
+def _forget(transaction: Transaction, old: ColumnElement[bool]) -> None:
+    transaction.execute(delete(quota_uses).where(old))
