@@ -16,6 +16,7 @@ from aiohttp.web_routedef import RouteDef
 
 from maie_aiohttp import pages, protocols
 from maie_aiohttp.access.admission import Access
+from maie_aiohttp.access.signing import Signer, secret_in
 from maie_aiohttp.addresses import socket_address
 from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
 from maie_aiohttp.catalogs.turn import Turn
@@ -62,6 +63,7 @@ from maie_aiohttp.web.appkeys import (
     RESUMPTION,
     SERVER,
     STORE,
+    TOKENS,
 )
 from maie_aiohttp.web.browsers import BROWSERS, Browsers
 from maie_aiohttp.web.drain import Drain
@@ -108,6 +110,7 @@ def _application(settings: Settings, started: AbstractAsyncContextManager[Intake
     app[DRAIN] = Drain()
     app[BROWSERS] = Browsers(settings)
     app[RATE] = _rate(settings)
+    app[TOKENS] = settings.tokens
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with started as intake:
@@ -216,6 +219,12 @@ def catalog_url(settings: Settings, folder: DataFolder) -> str:
     return settings.catalog.url or sqlite_url(folder.root / "catalog.sqlite")
 
 
+def token_signer(settings: Settings) -> Signer:
+    """Of upload tokens. Makes the secret if there is none. Raises `StorageFailed`."""
+    secret = settings.tokens.secret
+    return Signer(secret_in(settings.storage.folder / "token-secret") if secret is None else secret.encode())
+
+
 def disk_store(settings: Settings, folder: DataFolder) -> DiskStore:
     """The store in a folder that is open."""
     storage = settings.storage
@@ -252,7 +261,8 @@ def _quota(settings: Settings) -> Quota:
 
 async def _access(intake: Intake, settings: Settings) -> Access:
     """Raises `ConfigurationError` where anybody could come in."""
-    access = Access(intake.catalog.keyring, settings.access.without_keys, _quota(settings))
+    signer = token_signer(settings)
+    access = Access(intake.catalog.keyring, signer, settings.access.without_keys, _quota(settings))
     await access.refresh()
     access.check(settings.server)
     return access
@@ -308,8 +318,13 @@ async def _keep_agreeing(intake: Intake, interval: float) -> None:
 
 
 async def _keep_tidy(intake: Intake, interval: float) -> None:
-    """Give back what was reserved of quotas for requests that are no more, here and elsewhere."""
-    await _keep_doing(intake.quotas.tidy, interval, "reservations not tidied up")
+    """Give back what was reserved of quotas for requests that are no more, here and elsewhere; forget old tokens."""
+
+    async def tidy() -> None:
+        await intake.quotas.tidy()
+        await intake.tokens.tidy()
+
+    await _keep_doing(tidy, interval, "quotas and tokens not tidied up")
 
 
 async def _keep_doing(work: Callable[[], Awaitable[object]], interval: float, failure: str) -> NoReturn:

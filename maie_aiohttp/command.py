@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from maie_aiohttp import app, journal, keys, letters, settings
+from maie_aiohttp import app, journal, keys, letters, settings, tokens
 from maie_aiohttp.catalogs.database import is_damage
 from maie_aiohttp.crew import shares
 from maie_aiohttp.errors import IntakeError
@@ -92,7 +92,7 @@ _ADVICE = (
     "makes a new one of what can be read of it and of the recordings."
 )
 
-_TOOLS = {"fsck": fsck, "keys": keys.main, "handoffs": letters.main}
+_TOOLS = {"fsck": fsck, "keys": keys.main, "tokens": tokens.main, "handoffs": letters.main}
 
 _COMMANDS = {"serve": serve, "sweep": sweep, None: serve}
 
@@ -123,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("serve", help="run the server (the default)")
     commands.add_parser("sweep", help="let abandoned uploads expire now; a server may be running")
     keys.add_to(commands)
+    tokens.add_to(commands)
     letters.add_to(commands)
     add_fsck(commands)
     commands.add_parser("check-config", help="print the effective settings, secrets masked")

@@ -8,13 +8,17 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from maie_aiohttp.limits.quota import UNLIMITED, Quota
 
 PREFIX = "maie_"
 """What every key begins with, so that people and secret scanners know one when they see it."""
 
-NAME = re.compile(rf"(?!{PREFIX})[\w.@+-]{{1,64}}", re.ASCII)
+TOKEN_PREFIX = "maieup_"  # noqa: S105 - every token begins so
+"""The same of upload tokens."""
+
+NAME = re.compile(rf"(?!{PREFIX}|{TOKEN_PREFIX})[\w.@+-]{{1,64}}", re.ASCII)
 """Of a key or an owner. No key is one, should somebody take them for each other."""
 
 
@@ -50,6 +54,21 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """Lets somebody without a key send one upload."""
+
+    id: UUID
+    key: str | None
+    """The name of the key with which it was made, and without which it opens nothing; None if it was made without."""
+    owner: str | None
+    """Of the upload."""
+    max_size: int | None
+    """Bytes; None for what the server accepts."""
+    expires_at: datetime
+    """Until then the upload can begin. What has begun may go on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks, and what that allows."""
 
@@ -59,6 +78,18 @@ class Caller:
     scopes: frozenset[Scope]
     quota: Quota = UNLIMITED
     """What the owner may use, by all of their keys together, for this one to be taken."""
+    token: Token | None = None
+    """With which they come instead of a key."""
+
+    @property
+    def token_id(self) -> UUID | None:
+        """Of that token."""
+        return None if self.token is None else self.token.id
+
+    @property
+    def max_size(self) -> int | None:
+        """Bytes of an upload; None for what the server accepts."""
+        return None if self.token is None else self.token.max_size
 
     def may(self, scope: Scope) -> bool:
         """Whether it is among what is allowed."""

@@ -19,6 +19,7 @@ IntakeError
 ├── Unauthenticated         nobody knows who asks
 ├── NotPermitted            it is known who asks, and that they may not
 ├── CrossSite               a web page of another site asks, without a key
+├── TokenUsed               the upload token has had its upload, or has one under way
 ├── NotFound                no such upload
 ├── Gone                    the upload was refused, abandoned or deleted, and is remembered only by name
 ├── Complete                the upload takes no more bytes
@@ -111,6 +112,10 @@ class NotPermitted(IntakeError):
 
 class CrossSite(IntakeError):
     """A web page of another site makes a browser send this, where no key is needed."""
+
+
+class TokenUsed(IntakeError):
+    """Something was stored with the upload token, or an upload is under way with it."""
 
 
 class NotFound(IntakeError):

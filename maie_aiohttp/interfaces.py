@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
-from maie_aiohttp.credentials import Key
+from maie_aiohttp.credentials import Key, Token
 from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.limits.quota import Need, Quota, Usage
 from maie_aiohttp.model import (
+    NO_CHARGE,
     Backlog,
+    Charge,
     Event,
     Handed,
     KeyUse,
@@ -240,6 +242,24 @@ class QuotaBook(Protocol):
         ...
 
 
+class TokenBook(Protocol):
+    """Keeps which upload tokens were used. Raises what a catalog raises."""
+
+    async def take(self, token: Token, holder: UUID) -> UUID:
+        """Let the token be the holder's, if it is nobody's. Returns whose it is. Of any number that try at once, in any
+        number of processes, one is the first."""
+        ...
+
+    async def take_over(self, token: Token, holder: UUID, before: UUID) -> bool:
+        """The same if it was that one's before. Returns whether that is so: not if something was stored with it, or if
+        the one before is an upload that may go on."""
+        ...
+
+    async def forget(self, before: datetime) -> None:
+        """Forget tokens that expired before that moment."""
+        ...
+
+
 class Outbox(Protocol):
     """Keeps what others are to be told, and what became of that. Raises what a catalog raises."""
 
@@ -292,6 +312,11 @@ class Catalog(Protocol):
         ...
 
     @property
+    def tokens(self) -> TokenBook:
+        """Which upload tokens were used."""
+        ...
+
+    @property
     def outbox(self) -> Outbox:
         """What others are to be told of stored uploads; it stands in the same place, too."""
         ...
@@ -317,15 +342,15 @@ class Catalog(Protocol):
         self,
         uploads: Sequence[Upload],
         use: KeyUse | None = None,
-        reservation: UUID | None = None,
+        charge: Charge = NO_CHARGE,
         stand_ins: Mapping[UUID, Upload] = ...,
     ) -> Settled:
-        """Record stored uploads of one owner, one outbox entry for each, the use of a key, and what they used of a
-        quota in place of the reservation for it: all of it, or nothing. Those with terms have a record already, which
-        this one replaces. Each is recorded with the first stored upload of its owner that has the same bytes; where
-        that is one of `stand_ins`, it stands for it, and nothing is recorded. If others have used the key, nothing is
-        recorded: of any number of requests with one key, in any number of processes, one is recorded. Raises
-        `errors.NotFound` if an upload with terms was given up."""
+        """Record stored uploads of one owner, one outbox entry for each, the use of a key, what they used of a quota in
+        place of the reservation for it, and that their token is used up: all of it, or nothing. Those with terms have a
+        record already, which this one replaces. Each is recorded with the first stored upload of its owner that has the
+        same bytes; where that is one of `stand_ins`, it stands for it, and nothing is recorded. If others have used the
+        key, nothing is recorded: of any number of requests with one key, in any number of processes, one is recorded.
+        Raises `errors.NotFound` if an upload with terms was given up."""
         ...
 
     async def firsts(self, uploads: Sequence[Upload]) -> Mapping[UUID, Upload]:

@@ -6,18 +6,16 @@ import argparse
 import asyncio
 import os
 import pwd
-import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from maie_aiohttp import app, journal
-from maie_aiohttp.catalogs.quotas import WITHOUT_LIMIT
+from maie_aiohttp import app, arguments, journal
 from maie_aiohttp.catalogs.sql import SqlCatalog
-from maie_aiohttp.credentials import NAME, Key, Scope, digest_of, new_secret
+from maie_aiohttp.credentials import Key, Scope, digest_of, new_secret
 from maie_aiohttp.interfaces import Keyring
-from maie_aiohttp.limits.quota import LONGEST, Quota
+from maie_aiohttp.limits.quota import Quota
 from maie_aiohttp.settings import Settings, prepare_folder
 from maie_aiohttp.stores.folder import DataFolder
 from maie_aiohttp.units import LIFETIMES, SIZES
@@ -74,21 +72,25 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "keys", help="make, list and revoke API keys; a server may be running"
     ).add_subparsers(dest="action", metavar="action", required=True)
     creation = actions.add_parser("create", help="make a key, and print it on the last line")
-    creation.add_argument("name", type=_name, help="stands in the log for whoever uses the key")
+    creation.add_argument("name", type=arguments.name, help="stands in the log for whoever uses the key")
     scopes = ", ".join(Scope)
-    creation.add_argument("--scope", type=_scopes, required=True, help=f"what it allows, with commas between: {scopes}")
-    creation.add_argument("--owner", type=_name, help="whose uploads it reaches (default: its name)")
-    creation.add_argument("--expires", type=_lifetime, help='after so long it opens nothing any more, such as "90 d"')
+    creation.add_argument(
+        "--scope", type=arguments.scopes, required=True, help=f"what it allows, with commas between: {scopes}"
+    )
+    creation.add_argument("--owner", type=arguments.name, help="whose uploads it reaches (default: its name)")
+    creation.add_argument(
+        "--expires", type=arguments.lifetime, help='after so long it opens nothing any more, such as "90 d"'
+    )
     limits = creation.add_argument_group(
         "quota", "in place of the server's, on all that the owner sends; what is not given here is not limited then"
     )
-    limits.add_argument("--quota-bytes", type=_size, help='stored within the window, such as "10 GB"')
-    limits.add_argument("--quota-files", type=_count, help="stored within the window")
-    limits.add_argument("--quota-window", type=_window, help='how far back they count (default: "1 d")')
-    limits.add_argument("--uploads", type=_count, help="not finished, at a time")
+    limits.add_argument("--quota-bytes", type=arguments.size, help='stored within the window, such as "10 GB"')
+    limits.add_argument("--quota-files", type=arguments.count, help="stored within the window")
+    limits.add_argument("--quota-window", type=arguments.window, help='how far back they count (default: "1 d")')
+    limits.add_argument("--uploads", type=arguments.count, help="not finished, at a time")
     actions.add_parser("list", help="names, owners, scopes and dates")
     revocation = actions.add_parser("revoke", help="let a key open nothing any more, for good")
-    revocation.add_argument("name", type=_name)
+    revocation.add_argument("name", type=arguments.name)
 
 
 @asynccontextmanager
@@ -141,62 +143,9 @@ def _refuse(reason: str) -> int:
     return NOT_DONE
 
 
-def _name(text: str) -> str:
-    if not NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(
-            "1 to 64 letters, digits and . _ @ + - make a name, and it does not look like a key"
-        )
-    return text
-
-
-def _scopes(text: str) -> frozenset[Scope]:
-    try:
-        return frozenset(Scope(word.strip()) for word in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"there are {', '.join(Scope)}") from None
-
-
 def _quota(chosen: argparse.Namespace) -> Quota | None:
     """None where no part of it is given."""
     limits = chosen.quota_bytes, chosen.quota_files, chosen.uploads
     if chosen.quota_window is None:
         return None if limits == (None, None, None) else Quota(*limits)
     return Quota(*limits, chosen.quota_window)
-
-
-def _size(text: str) -> int:
-    try:
-        size = SIZES.steps(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return _positive(size)
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError("give a whole number")
-    return _positive(int(text))
-
-
-def _positive(number: int) -> int:
-    if not 0 < number < WITHOUT_LIMIT:
-        raise argparse.ArgumentTypeError("too little, or too much, for a limit")
-    return number
-
-
-def _window(text: str) -> timedelta:
-    window = _lifetime(text)
-    if window > LONGEST:
-        raise argparse.ArgumentTypeError(f"at most {LONGEST.days} d")
-    return window
-
-
-def _lifetime(text: str) -> timedelta:
-    try:
-        seconds = LIFETIMES.steps(text)
-        datetime.now(UTC) + timedelta(seconds=seconds)
-    except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    if seconds == 0:
-        raise argparse.ArgumentTypeError("such a key would never open anything")
-    return timedelta(seconds=seconds)

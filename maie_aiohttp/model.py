@@ -78,6 +78,10 @@ class Terms:
     """Whether it is made of such pieces, and takes no bytes from a client."""
     reserved: int | None = None
     """Bytes of its owner's quota; None where there was none."""
+    token: UUID | None = None
+    """With which it began, if it was one."""
+    max_size: int | None = None
+    """Bytes that the token allows; None for what the server accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,18 @@ class Stored:
     locator: str
     """Where the store keeps the bytes; a name only the store understands."""
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What the uploads of one request use up when they are stored."""
+
+    reservation: UUID | None = None
+    """Of a quota."""
+    token: UUID | None = None
+
+
+NO_CHARGE = Charge()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +141,21 @@ class Upload:
     def reserved(self) -> int | None:
         """Bytes of its owner's quota; None where there was none."""
         return None if self.terms is None else self.terms.reserved
+
+    @property
+    def token(self) -> UUID | None:
+        """With which it began, if it was one."""
+        return None if self.terms is None else self.terms.token
+
+    @property
+    def charge(self) -> Charge:
+        """What it uses up when it is stored."""
+        return Charge(None if self.reserved is None else self.id, self.token)
+
+    def limited(self, max_size: int) -> int:
+        """Bytes it may have, where the server accepts so many."""
+        own = None if self.terms is None else self.terms.max_size
+        return max_size if own is None else min(own, max_size)
 
     @property
     def is_partial(self) -> bool:

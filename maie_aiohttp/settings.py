@@ -44,7 +44,7 @@ from maie_aiohttp.addresses import (
     web_address,
     web_host,
 )
-from maie_aiohttp.limits.quota import LONGEST, MINUTE
+from maie_aiohttp.limits.quota import LARGEST, LONGEST, MINUTE
 from maie_aiohttp.units import GIB, KIB, MIB, SIZES, Duration, Rate, Ratio, Size, within
 
 if TYPE_CHECKING:
@@ -182,6 +182,10 @@ def _redis(url: str) -> str:
     return url
 
 
+def _hidden(_: str) -> str:
+    return "***"
+
+
 Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]
 File = Annotated[Path, AfterValidator(_printable)]
 Host = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True), AfterValidator(_host)]
@@ -283,9 +287,9 @@ class Limits(_Group):
 class Quota(_Group):
     """What one owner may use. What is not set is not limited."""
 
-    size: Annotated[Size, Field(gt=0)] | None = None
-    files: Annotated[Count, Field(gt=0)] | None = None
-    uploads: Annotated[Count, Field(gt=0)] | None = None
+    size: Annotated[Size, Field(gt=0, le=LARGEST)] | None = None
+    files: Annotated[Count, Field(gt=0, le=LARGEST)] | None = None
+    uploads: Annotated[Count, Field(gt=0, le=LARGEST)] | None = None
     window: Annotated[Duration, Field(ge=MINUTE.total_seconds(), le=LONGEST.total_seconds())] = 86_400.0
 
 
@@ -294,6 +298,15 @@ class Requests(_Group):
 
     per_second: Count = 200
     burst: Annotated[Count, Field(gt=0)] = 2_000
+
+
+class Tokens(_Group):
+    """Upload tokens. Without a `secret`, one is made in the data folder."""
+
+    secret: Annotated[str, Field(min_length=32), PlainSerializer(_hidden, when_used="json")] | None = Field(
+        default=None, repr=False
+    )
+    longest: Duration = Field(default=86_400.0, gt=0)
 
 
 class Resumable(_Group):
@@ -447,6 +460,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     quota: Quota = Quota()
     requests: Requests = Requests()
+    tokens: Tokens = Tokens()
     resumable: Resumable = Resumable()
     idempotency: Idempotency = Idempotency()
     uploads: Uploads = Uploads()

@@ -86,6 +86,7 @@ TABLE = {
     "openapi, head": Row("HEAD", "/openapi.json", PUBLIC, 200),
     "options of all": Row("OPTIONS", COLLECTION, PUBLIC, 204),
     "options of one": Row("OPTIONS", ONE, PUBLIC, 204),
+    "make a token": Row("POST", "/v1/upload-tokens", UPLOAD, 201),
     "raw": Row("POST", COLLECTION, UPLOAD, 201, body=RECORDING),
     "form": Row("POST", COLLECTION, UPLOAD, 201, FORM, IN_A_FORM),
     "tus": Row("POST", COLLECTION, UPLOAD, 201, {**TUS, "Upload-Length": "9"}),
@@ -115,9 +116,15 @@ class World:
     client: Client
     keys: Mapping[str, str | None]
 
-    async def upload(self, *, half: bool) -> str:
-        """One of Ada's. Returns its id."""
+    async def token(self) -> str:
+        """Which lets somebody send an upload of Ada's."""
         ada = bearer(str(self.keys["ada"]))
+        async with self.client.post("/v1/upload-tokens", headers=ada) as answer:
+            return str((await answer.json())["token"])
+
+    async def upload(self, *, half: bool, secret: str | None = None) -> str:
+        """One of Ada's, sent with her key or with a token. Returns its id."""
+        ada = bearer(secret or str(self.keys["ada"]))
         length = {**TUS, "Upload-Length": str(len(RECORDING)), "Content-Type": TUS_BYTES["Content-Type"]}
         headers, body = (length, RECORDING[:HALF]) if half else ({}, RECORDING)
         async with self.client.post(COLLECTION, data=body, headers={**ada, **headers}) as answer:
@@ -126,10 +133,14 @@ class World:
 
     async def ask(self, row: Row, who: str, *, by: str = "Authorization") -> int:
         """The status that somebody gets."""
-        secret = self.keys[who]
+        id = await self.upload(half=row.half) if "{id}" in row.route else ""
+        return await self.ask_with(row, self.keys[who], id, by=by)
+
+    async def ask_with(self, row: Row, secret: str | None, id: str = "", *, by: str = "Authorization") -> int:
+        """The status that one gets with this key or token."""
         words = {"Authorization": f"Bearer {secret}", "X-API-Key": str(secret)}
         sent = {} if secret is None else {by: words[by]}
-        path = row.route.replace("{id}", await self.upload(half=row.half) if "{id}" in row.route else "")
+        path = row.route.replace("{id}", id)
         async with self.client.request(row.method, path, headers={**row.headers, **sent}, data=row.body) as answer:
             challenge = answer.headers.get("WWW-Authenticate")
             assert challenge == ("Bearer" if answer.status == 401 else None)
@@ -182,6 +193,34 @@ async def test_what_belongs_to_others_is_not_there(world: World, row: Row) -> No
     for_others = 403 if row.scopes == OPERATE else row.status
     assert await world.ask(row, "bob") == (404 if row.is_of_one else for_others)
     assert await world.ask(row, "bob as admin") == row.status
+
+
+def with_a_token(row: Row) -> int:
+    """What a token allows: to begin an upload, and to go on with it."""
+    if row.scopes == PUBLIC:
+        return row.status
+    if not row.scopes & (UPLOAD | DELETE) - {Scope.ADMIN} or row.route == "/v1/upload-tokens":
+        return 403
+    return row.status if row.half or row.route == COLLECTION else 404
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
+@pytest.mark.parametrize("by", ["Authorization", "X-API-Key"])
+async def test_a_token_is_for_one_upload(world: World, row: Row, by: str) -> None:
+    token, other = await world.token(), await world.token()
+    if "{id}" not in row.route:
+        assert await world.ask_with(row, token, by=by) == with_a_token(row)
+        return
+    id = await world.upload(half=row.half, secret=token)
+    assert await world.ask_with(row, other, id, by=by) == (404 if row.half else with_a_token(row))
+    assert await world.ask_with(row, token, id, by=by) == with_a_token(row)
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
+async def test_a_token_that_nobody_signed_is_a_guess(world: World, row: Row) -> None:
+    token = await world.token()
+    id = await world.upload(half=row.half)
+    assert await world.ask_with(row, f"{token[:-5]}aaaaa", id) == (row.status if row.scopes == PUBLIC else 401)
 
 
 async def test_every_route_is_in_the_table(world: World) -> None:

@@ -49,6 +49,7 @@ ACTIONS = {
     "events of one, head": "follow",
     "events of all": "follow",
     "events of all, head": "follow",
+    "make a token": "create token",
     "process": "create",
     "status": "look",
     "status, head": "look",

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NoReturn
+from uuid import uuid4
 
 import structlog
 
+from maie_aiohttp.access.signing import Signer
 from maie_aiohttp.addresses import is_loopback, web_host
-from maie_aiohttp.credentials import WITHOUT_KEY, Caller, Key, digest_of
+from maie_aiohttp.credentials import WITHOUT_KEY, Caller, Key, Scope, Token, digest_of
 from maie_aiohttp.interfaces import Keyring
 from maie_aiohttp.limits.quota import UNLIMITED, Quota
 from maie_aiohttp.settings import ConfigurationError, Server, WithoutKeys
@@ -21,15 +23,19 @@ from maie_aiohttp.settings import ConfigurationError, Server, WithoutKeys
 REFRESH = 0.5
 """Seconds between two looks at the keys: so much later a new one opens, and one that is revoked does not."""
 
+TOKEN_SCOPES = frozenset({Scope.UPLOAD, Scope.DELETE})
+"""Of who has an upload token; only on the upload that began with it."""
+
 log = structlog.get_logger()
 
 
 class Access:
     """The keys, and what goes on for those who came in."""
 
-    def __init__(self, keyring: Keyring, without_keys: WithoutKeys, quota: Quota = UNLIMITED) -> None:
+    def __init__(self, keyring: Keyring, signer: Signer, without_keys: WithoutKeys, quota: Quota = UNLIMITED) -> None:
         """`quota` is for those who have none of their own."""
         self._keyring = keyring
+        self._signer = signer
         self._without_keys = without_keys
         self._quota = quota
         self._nobody = replace(WITHOUT_KEY, quota=quota)
@@ -81,6 +87,24 @@ class Access:
         if key is None or not hmac.compare_digest(key.digest, digest) or not key.is_valid(datetime.now(UTC)):
             return None
         return Caller(key.name, key.owner, key.scopes, key.quota or self._quota)
+
+    def with_token(self, text: str) -> Caller | None:
+        """Whoever has this upload token, also when its time is over; None if it is none, or if its key opens nothing
+        any more."""
+        token = self._signer.read(text)
+        if token is None:
+            return None
+        if token.key is None:
+            is_outdated = token.owner is None and self._keys  # it was made when nobody needed a key
+            return None if is_outdated else Caller(None, token.owner, TOKEN_SCOPES, self._quota, token)
+        key = next((key for key in self._keys.values() if key.name == token.key), None)
+        if key is None or not key.is_valid(datetime.now(UTC)):
+            return None
+        return Caller(key.name, token.owner, TOKEN_SCOPES, key.quota or self._quota, token)
+
+    def token_for(self, caller: Caller, max_size: int | None, expires_at: datetime) -> str:
+        """A new upload token, which lets its holder send one upload for the caller."""
+        return self._signer.sign(Token(uuid4(), caller.key, caller.owner, max_size, expires_at))
 
     def without_key(self, *, is_local: bool) -> Caller | None:
         """Whoever has none; None if they must not come in."""

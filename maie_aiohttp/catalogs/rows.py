@@ -116,6 +116,8 @@ def _terms_column(terms: Terms) -> dict[str, object]:
         "echo": dict(terms.echo),
         "final": terms.final,
         "reserved": terms.reserved,
+        "token": terms.token and terms.token.hex,
+        "max_size": terms.max_size,
     }
 
 
@@ -127,6 +129,8 @@ def _terms(column: Mapping[str, Any], *, partial: bool) -> Terms:
         partial=partial,
         final=column["final"],
         reserved=column.get("reserved"),
+        token=UUID(hex=token) if (token := column.get("token")) else None,
+        max_size=column.get("max_size"),
     )
 
 

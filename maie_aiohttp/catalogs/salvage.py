@@ -17,7 +17,16 @@ from maie_aiohttp.catalogs.upgrade import create
 BESIDE = ("-wal", "-shm")
 """Files that SQLite keeps beside its own."""
 
-_TABLES = ("uploads", "outbox", "letters", "idempotency_keys", "api_keys", "quota_reservations", "quota_uses")
+_TABLES = (
+    "uploads",
+    "outbox",
+    "letters",
+    "idempotency_keys",
+    "api_keys",
+    "quota_reservations",
+    "quota_uses",
+    "token_uses",
+)
 
 
 def salvage(old: Path, new: Path, ids: Iterable[UUID]) -> int:

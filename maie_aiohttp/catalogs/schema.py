@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0008"
+REVISION = "0009"
 """The newest migration; a catalog that already stands there starts without loading Alembic."""
 
 metadata = MetaData()
@@ -132,3 +132,15 @@ quota_uses = Table(
 )
 """What was stored in each minute since the epoch; written in the transaction of the uploads, and still there when these
 are deleted."""
+
+token_uses = Table(
+    "token_uses",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("holder", Uuid, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("is_used_up", Boolean, nullable=False),
+    Index("token_uses_expiring", "expires_at"),
+)
+"""Which upload tokens were used. The holder is an upload that began with it, or a request that does not say yet whether
+anything is stored; used up is what was stored with, and says so in that transaction."""

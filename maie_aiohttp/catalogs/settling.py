@@ -18,8 +18,9 @@ from maie_aiohttp.catalogs.database import Row, Transaction
 from maie_aiohttp.catalogs.quotas import spend
 from maie_aiohttp.catalogs.rows import key_row, outbox_row, to_key_use, upload_row
 from maie_aiohttp.catalogs.schema import idempotency_keys, outbox, uploads
+from maie_aiohttp.catalogs.tokens import use_up
 from maie_aiohttp.errors import NotFound
-from maie_aiohttp.model import UNDECIDED, KeyUse, Settled, Status, Upload
+from maie_aiohttp.model import UNDECIDED, Charge, KeyUse, Settled, Status, Upload
 
 NOBODY: Mapping[UUID, Upload] = MappingProxyType({})
 
@@ -53,11 +54,11 @@ def asking(of: Sequence[Upload]) -> Row:
 
 class Settling:
     """Uploads that are to be recorded. Where one of `stand_ins` is the first with the bytes of an upload, this is not
-    recorded, and that one stands for it. What they use of a quota was reserved as `reservation`."""
+    recorded, and that one stands for it. What they use up is the `charge`."""
 
-    def __init__(self, uploads: Sequence[Upload], reservation: UUID | None, stand_ins: Mapping[UUID, Upload]) -> None:
+    def __init__(self, uploads: Sequence[Upload], charge: Charge, stand_ins: Mapping[UUID, Upload]) -> None:
         self.uploads = uploads
-        self._reservation = reservation
+        self._charge = charge
         self._stand_ins = stand_ins
         self.outcome = Settled()
 
@@ -78,10 +79,14 @@ class Settling:
             transaction.insert(outbox, [outbox_row(upload) for upload in recorded])
 
     def spend(self, transaction: Transaction) -> None:
-        """Count what is recorded in place of what was reserved."""
+        """Count what is recorded in place of what was reserved; a token is used up in any case."""
         stored = [upload.stored for upload in self._recorded if upload.stored is not None]
-        if stored and self._reservation is not None:
-            spend(transaction, self._reservation, self.uploads[0].owner, [one.size for one in stored], stored[0].at)
+        if stored and self._charge.reservation is not None:
+            spend(
+                transaction, self._charge.reservation, self.uploads[0].owner, [one.size for one in stored], stored[0].at
+            )
+        if self._charge.token is not None:
+            use_up(transaction, self._charge.token)
 
     @property
     def _recorded(self) -> Sequence[Upload]:

@@ -19,9 +19,10 @@ from maie_aiohttp.catalogs.quotas import SqlQuotaBook, unreserve
 from maie_aiohttp.catalogs.rows import to_microseconds, to_upload, upload_row
 from maie_aiohttp.catalogs.schema import idempotency_keys, uploads
 from maie_aiohttp.catalogs.settling import FIRST_UPLOADS, NOBODY, Settling, SettlingOnce, asking
+from maie_aiohttp.catalogs.tokens import SqlTokenBook
 from maie_aiohttp.catalogs.upgrade import upgrade, version
 from maie_aiohttp.errors import IntakeError, NotFound, StorageFailed
-from maie_aiohttp.model import UNDECIDED, KeyUse, Position, Settled, Status, Upload, sources
+from maie_aiohttp.model import NO_CHARGE, UNDECIDED, Charge, KeyUse, Position, Settled, Status, Upload, sources
 
 
 def sqlite_url(file: Path) -> str:
@@ -43,6 +44,7 @@ class SqlCatalog:
         self.keyring = SqlKeyring(database)
         self.quotas = SqlQuotaBook(database)
         self.outbox = SqlOutbox(database, ring)
+        self.tokens = SqlTokenBook(database)
 
     @classmethod
     async def open(
@@ -92,10 +94,10 @@ class SqlCatalog:
         self,
         uploads: Sequence[Upload],
         use: KeyUse | None = None,
-        reservation: UUID | None = None,
+        charge: Charge = NO_CHARGE,
         stand_ins: Mapping[UUID, Upload] = NOBODY,
     ) -> Settled:
-        settling = Settling(uploads, reservation, stand_ins)
+        settling = Settling(uploads, charge, stand_ins)
         try:
             await self._database.write(settling if use is None else SettlingOnce(settling, use))
         finally:  # also after a failure: it may have been written all the same

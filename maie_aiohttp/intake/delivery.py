@@ -19,9 +19,10 @@ import structlog
 from maie_aiohttp import formats
 from maie_aiohttp.access.owners import Owners
 from maie_aiohttp.access.quotas import Quotas, Reservation
+from maie_aiohttp.access.tokens import Tokens
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.credentials import WITHOUT_KEY, Caller
-from maie_aiohttp.errors import Busy, Empty, StorageFull
+from maie_aiohttp.errors import Busy, Empty, StorageFull, TooLarge
 from maie_aiohttp.inspection.checks import Examination, Findings, Progress, size_limit, too_large
 from maie_aiohttp.inspection.inspector import Inspector
 from maie_aiohttp.inspection.scanner import NoScanner
@@ -33,7 +34,7 @@ from maie_aiohttp.intake.settlement import Received, Settlement, discard
 from maie_aiohttp.interfaces import Ahead, Catalog, Scanner, Store
 from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.limits.quota import Need
-from maie_aiohttp.model import Declared, Metadata, Status, Stored, Upload
+from maie_aiohttp.model import Charge, Declared, Metadata, Status, Stored, Upload
 from maie_aiohttp.progress.hub import Hub
 
 REMEMBERED = timedelta(days=7)
@@ -79,6 +80,7 @@ class Intake:
         self.owners = Owners(catalog)
         self.quotas = Quotas(catalog.quotas, locks.own, locks.is_owned)
         self.stand_ins = Reuse(store, catalog) if rules.reuse else nobody
+        self.tokens = Tokens(catalog.tokens, locks.own, locks.is_owned)
         self.hub = hub or Hub()
         self.receiving = self.hub.receiving
         """Uploads whose bytes are on their way."""
@@ -88,15 +90,19 @@ class Intake:
         formats.check_name(declared.filename)
         formats.check_type(declared.media_type)
 
-    async def admit(self, declared: Declared) -> Claim:
+    def max_size(self, caller: Caller) -> int:
+        """Bytes that an upload of the caller may have."""
+        return self.rules.max_size if caller.max_size is None else min(caller.max_size, self.rules.max_size)
+
+    async def admit(self, declared: Declared, caller: Caller = WITHOUT_KEY) -> Claim:
         """Refuse what can be refused before a byte of it is read, and promise room to the rest. Raises `TooLarge`,
         `Empty`, `NotAudio` and `StorageFull`; `Busy` without the scanner."""
         self.check(declared)
         if declared.at_most == 0:
             raise Empty("The upload has no bytes.")
         size = declared.at_most or 0
-        if size > self.rules.max_size:
-            raise too_large(self.rules.max_size)
+        if size > self.max_size(caller):
+            raise too_large(self.max_size(caller))
         await self.scanner.admit()
         return await self.store.admit(size)
 
@@ -105,21 +111,22 @@ class Intake:
         self, declared: Declared, caller: Caller = WITHOUT_KEY, *, most: int | None = None
     ) -> AsyncIterator[Delivery]:
         """A new request of the caller, of which so much is known, and whose files may have `most` bytes together, where
-        more is declared than they. Raises what `admit` raises, and `OverQuota`."""
-        claim = await self.admit(declared)
+        more is declared than they. Raises what `admit` raises, `OverQuota`, `TokenUsed` and `Unauthenticated`."""
+        claim = await self.admit(declared, caller)
         try:
             async with (
-                self.quotas.reserved(caller, self.need(declared, most)) as reservation,
-                Delivery(self, claim, caller.owner, reservation) as delivery,
+                self.tokens.taken(caller),
+                self.quotas.reserved(caller, self.need(declared, caller, most)) as reservation,
+                Delivery(self, claim, caller, reservation) as delivery,
             ):
                 yield delivery
         finally:
             claim.release()
 
-    def need(self, declared: Declared, most: int | None = None) -> Need:
+    def need(self, declared: Declared, caller: Caller, most: int | None = None) -> Need:
         """Of a quota, for what is declared."""
         most = most or declared.at_most or self.rules.max_size
-        return Need(declared.at_most or 1, min(most, self.rules.max_size))
+        return Need(declared.at_most or 1, min(most, self.max_size(caller)))
 
     async def inspect(self, received: Received) -> None:
         """Have a finished file decoded where its head alone did not tell enough. Raises `NotAudio`."""
@@ -178,12 +185,12 @@ class Intake:
 class Delivery:
     """The files of one request. Leaving it unsettled leaves nothing of them on disk."""
 
-    def __init__(self, intake: Intake, claim: Claim, owner: str | None, reservation: Reservation) -> None:
+    def __init__(self, intake: Intake, claim: Claim, caller: Caller, reservation: Reservation) -> None:
         self._intake = intake
         self._claim = claim
-        self._owner = owner
+        self._caller = caller
         self._reservation = reservation
-        self._limit = size_limit(intake.rules.max_size, reservation.size)
+        self._limit = size_limit(intake.max_size(caller), reservation.size)
         self._settlement = Settlement(intake.store, intake.catalog, intake.hub, intake.stand_ins)
         self._begun: list[UUID] = []
         self._received: list[Received] = []
@@ -203,8 +210,10 @@ class Delivery:
 
     async def receive(self, declared: Declared, chunks: AsyncIterator[bytes]) -> None:
         """Take one file to its end. Raises what is wrong with it as soon as that is known."""
+        if self._received and self._caller.token is not None:
+            raise TooLarge("An upload token is for one file.")
         await self._reservation.take_file()
-        upload = _begun(declared, self._owner)
+        upload = _begun(declared, self._caller.owner)
         self._owned.enter_context(self._intake.locks.own(upload.id))
         self._begun.append(upload.id)
         self._intake.hub.begun(upload)
@@ -223,12 +232,16 @@ class Delivery:
         with ExitStack() as held:
             for id in self._begun:  # others may find them in the catalog before this is done, and delete them
                 held.enter_context(self._intake.locks.try_hold(id))
-            uploads = await self._settlement.settle(complete, key, self._reservation.id)
+            uploads = await self._settlement.settle(complete, key, self._charge)
         stored = {upload.id for upload in uploads}
         if not stored.isdisjoint(self._begun):
             self._reservation.keep()
         self._begun = [id for id in self._begun if id not in stored]
         return uploads
+
+    @property
+    def _charge(self) -> Charge:
+        return Charge(self._reservation.id, self._caller.token_id)
 
     async def _tell(self, upload: Upload) -> None:
         self._intake.hub.begun(upload)

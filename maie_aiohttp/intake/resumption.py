@@ -26,6 +26,7 @@ from maie_aiohttp.errors import (
     IntakeError,
     Malformed,
     NotFound,
+    NotPermitted,
     OverQuota,
     Rejected,
     StorageFailed,
@@ -73,13 +74,16 @@ class Resumption:
         partial: bool = False,
     ) -> Upload:
         """Begin an upload of the caller; `declared.at_most` is its length, None if that is not known yet. Raises what
-        `Intake.admit` raises, and `OverQuota`."""
+        `Intake.delivery` raises; `NotPermitted` where it was to be a part, and comes with a token."""
+        if partial:
+            _check_parts(caller)
         terms = Terms(declared.media_type, declared.digests, echo, partial)
         with self._locks.own(id := uuid4()):
             return await self._create(id, declared, metadata, terms, caller)
 
     async def _create(self, id: UUID, declared: Declared, metadata: Metadata, terms: Terms, caller: Caller) -> Upload:
-        claim = await self._intake.admit(declared)
+        claim = await self._intake.admit(declared, caller)
+        terms = replace(terms, token=caller.token_id, max_size=caller.max_size)
         now = datetime.now(UTC)
         upload = Upload(
             id=id,
@@ -94,7 +98,9 @@ class Resumption:
             owner=caller.owner,
         )
         try:
-            async with self._intake.quotas.reserved_for(id, caller, self._intake.need(declared)) as reservation:
+            await self._intake.tokens.take(id, caller)
+            need = self._intake.need(declared, caller)
+            async with self._intake.quotas.reserved_for(id, caller, need) as reservation:
                 upload = replace(upload, terms=replace(terms, reserved=reservation.size))
                 await to_its_end(self._record(upload))
                 reservation.keep()
@@ -102,7 +108,7 @@ class Resumption:
             claim.release()
             raise
         self._claims.keep(upload.id, claim)
-        self._intake.owners.note(upload.id, caller.owner)
+        self._intake.owners.note(upload)
         self._intake.hub.publish(upload)
         log.info("upload begun", upload=str(upload.id), size=upload.size)
         return upload
@@ -141,7 +147,8 @@ class Resumption:
     ) -> Upload:
         """Store complete partial uploads, one behind the other, as one upload of the caller. They stay, and can be used
         again. Raises `Malformed` if one of them is not within the caller's reach, not partial, or not complete, and
-        what `append` raises."""
+        what `append` and `create` raise."""
+        _check_parts(caller)
         async with self._concatenations:
             sizes = [await self._size_of_part(id, caller) for id in parts]
             terms = Terms(declared.media_type, declared.digests, echo, final=True)
@@ -170,7 +177,7 @@ class Resumption:
             raise
 
     async def _continue(self, upload: Upload, piece: Piece, interruption: Interruption) -> Upload:
-        arrival = Arrival(upload, piece, self._intake.rules.max_size)
+        arrival = Arrival(upload, piece, upload.limited(self._intake.rules.max_size))
         try:
             await self._check_room(upload, piece)
             upload = await self._examine(upload, piece, arrival, interruption)
@@ -187,8 +194,9 @@ class Resumption:
         if upload.size is not None and end > upload.size:
             raise too_long(upload.size)
         size = max(end, upload.size or 0)
-        if size > self._intake.rules.max_size:
-            raise too_large(self._intake.rules.max_size)
+        max_size = upload.limited(self._intake.rules.max_size)
+        if size > max_size:
+            raise too_large(max_size)
         if upload.reserved is not None and size > upload.reserved:
             raise over_quota(upload.reserved)
         await self._claims.ensure(upload.id, size - upload.offset)
@@ -246,8 +254,7 @@ class Resumption:
         await self._intake.inspect(received)
         async with self._screening.passed(received):
             settlement = Settlement(self._store, self._catalog, self._intake.hub)
-            reservation = None if received.upload.reserved is None else received.upload.id
-            (upload,) = await settlement.settle([received], reservation=reservation)
+            (upload,) = await settlement.settle([received], charge=received.upload.charge)
         self._claims.end(upload.id)
         return upload
 
@@ -279,3 +286,9 @@ class Resumption:
                         yield chunk
         except Damaged:
             raise Truncated("A part was given up meanwhile.") from None
+
+
+def _check_parts(caller: Caller) -> None:
+    """Raises `NotPermitted` for who may only send one upload."""
+    if caller.token is not None:
+        raise NotPermitted("An upload token is for one upload, and that has no parts.")

@@ -15,7 +15,7 @@ from maie_aiohttp.inspection.checks import Findings
 from maie_aiohttp.intake.duplicates import FindStandIns, nobody
 from maie_aiohttp.intake.idempotency import Key, repeated, use_of
 from maie_aiohttp.interfaces import Catalog, Store
-from maie_aiohttp.model import KeyUse, Settled, Status, Stored, Upload
+from maie_aiohttp.model import NO_CHARGE, Charge, KeyUse, Settled, Status, Stored, Upload
 from maie_aiohttp.progress.hub import Hub
 
 log = structlog.get_logger()
@@ -42,21 +42,19 @@ class Settlement:
         """Whether it is known what is stored. As long as it is not, the marks must stay, for start-up."""
 
     async def settle(
-        self, received: Sequence[Received], key: Key | None = None, reservation: UUID | None = None
+        self, received: Sequence[Received], key: Key | None = None, charge: Charge = NO_CHARGE
     ) -> Sequence[Upload]:
         """Make it all part of the catalog; from the return on, it cannot be lost. Once begun it runs to its end,
         whatever becomes of the request. If the same request came before, by its `key`, that one's uploads are returned,
-        and these are only received again; so is what another upload stands for. What they use of a quota was reserved
-        as `reservation`. Raises what `idempotency.repeated` raises."""
-        return await to_its_end(self._settle(received, key, reservation))
+        and these are only received again; so is what another upload stands for. What they use up is the `charge`.
+        Raises what `idempotency.repeated` raises."""
+        return await to_its_end(self._settle(received, key, charge))
 
-    async def _settle(
-        self, received: Sequence[Received], key: Key | None, reservation: UUID | None
-    ) -> Sequence[Upload]:
+    async def _settle(self, received: Sequence[Received], key: Key | None, charge: Charge) -> Sequence[Upload]:
         self.decided = False
         uploads = await self._publish(received)
         use = use_of(key, uploads) if key else None
-        settled = await self._record(uploads, use, reservation)
+        settled = await self._record(uploads, use, charge)
         if use and settled.earlier:
             await self._retract(uploads)
             return await self._repeat(use, settled.earlier)
@@ -98,10 +96,10 @@ class Settlement:
         log.info("request repeated", uploads=[str(upload.id) for upload in uploads])
         return uploads
 
-    async def _record(self, uploads: Sequence[Upload], use: KeyUse | None, reservation: UUID | None) -> Settled:
+    async def _record(self, uploads: Sequence[Upload], use: KeyUse | None, charge: Charge) -> Settled:
         """Where the catalog does not say what became of the records, it is asked whether they are there."""
         try:
-            return await self._catalog.settle(uploads, use, reservation, await self._stand_ins(uploads))
+            return await self._catalog.settle(uploads, use, charge, await self._stand_ins(uploads))
         except (StorageFull, Busy):
             await self._retract(uploads)
             raise

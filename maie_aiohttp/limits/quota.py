@@ -14,6 +14,9 @@ many uploads it had."""
 LONGEST = timedelta(days=31)
 """The longest window."""
 
+LARGEST = 1 << 60
+"""Of all numbers in a quota; databases hold so many and their sums."""
+
 PATIENCE = 10
 """Seconds after which to ask again, where others hold what is missing: nobody knows when they are done."""
 

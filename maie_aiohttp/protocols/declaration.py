@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from multidict import CIMultiDictProxy
 
+from maie_aiohttp.credentials import Caller
 from maie_aiohttp.intake.idempotency import Key
 from maie_aiohttp.model import Declared
 from maie_aiohttp.web.headers import DIGEST_FIELDS, declared_digests, idempotency_key
@@ -20,8 +21,9 @@ def declared(headers: CIMultiDictProxy[str], filename: str | None, *, at_most: i
     )
 
 
-def key_of(headers: CIMultiDictProxy[str], door: str, owner: str | None) -> Key | None:
-    """What the client calls its request, if it does; other owners may call theirs the same. No owner has a slash in its
-    name. Raises `Malformed`."""
+def key_of(headers: CIMultiDictProxy[str], door: str, caller: Caller) -> Key | None:
+    """What the client calls its request, if it does; other owners, and who comes with a token, may call theirs the
+    same. No owner has a slash or a tilde in its name. Raises `Malformed`."""
     text = idempotency_key(headers.getall("Idempotency-Key", []))
-    return None if text is None else Key(f"{owner or ''}/{text}", door)
+    whose = caller.owner or "" if caller.token_id is None else f"~{caller.token_id.hex}"
+    return None if text is None else Key(f"{whose}/{text}", door)

@@ -14,7 +14,7 @@ from maie_aiohttp.protocols import multipart, raw, resumable, tus
 from maie_aiohttp.protocols.answers import created, digest
 from maie_aiohttp.protocols.entry import entered
 from maie_aiohttp.protocols.resumable_fields import parse
-from maie_aiohttp.web.appkeys import INTAKE, LIMITS
+from maie_aiohttp.web.appkeys import INTAKE
 from maie_aiohttp.web.locations import location, root
 from maie_aiohttp.web.permission import Action, known_caller, needs
 from maie_aiohttp.web.problems import http_answer
@@ -85,8 +85,10 @@ VERBS: Mapping[str, Callable[[web.Request], Awaitable[web.Response]]] = MappingP
 
 async def _max_size(request: web.Request) -> int:
     """Bytes that an upload of whoever asks may have now; who they are nobody needs to say."""
-    max_size, asks = request.app[LIMITS].max_size, known_caller(request)
-    left = None if asks is None else await request.app[INTAKE].quotas.left(asks)
+    intake, asks = request.app[INTAKE], known_caller(request)
+    if asks is None:
+        return intake.rules.max_size
+    max_size, left = intake.max_size(asks), await intake.quotas.left(asks)
     return max_size if left is None else min(max_size, left)
 
 

@@ -49,7 +49,7 @@ async def receive(request: web.Request, body: Body, form: Form = ANY) -> Sequenc
     """Take the form to its end, once its header is not refused. Returns what is stored now; raises, and stores
     nothing, if any part is refused."""
     boundary, sender = boundary_of(request), caller(request)
-    key = key_of(request.headers, form.door, sender.owner)
+    key = key_of(request.headers, form.door, sender)
     intake, limits = request.app[INTAKE], request.app[LIMITS]
     files_together = Declared(at_most=_files_size(request.content_length, limits))
     fields = Fields(limits)

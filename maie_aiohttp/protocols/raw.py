@@ -16,7 +16,7 @@ async def receive(request: web.Request, body: Body) -> Upload:
     """Take the file to its end, once its header is not refused. Returns it as it is stored now; raises, and stores
     nothing, if it is refused."""
     intake, sender = request.app[INTAKE], caller(request)
-    key = key_of(request.headers, "raw", sender.owner)
+    key = key_of(request.headers, "raw", sender)
     file = declared(request.headers, disposition.filename(request.headers), at_most=request.content_length)
     async with intake.delivery(file, sender) as delivery:
         await delivery.receive(file, body.chunks(request.app[LIMITS].chunk_size))

@@ -10,7 +10,7 @@ from maie_aiohttp.intake.resumption import Resumption
 from maie_aiohttp.interfaces import Catalog, Pipeline, Store
 from maie_aiohttp.limits.rate import NoRate
 from maie_aiohttp.progress.followers import Followers
-from maie_aiohttp.settings import Handoff, Limits, Server
+from maie_aiohttp.settings import Handoff, Limits, Server, Tokens
 from maie_aiohttp.web.drain import Drain
 
 INTAKE = web.AppKey("intake", Intake)
@@ -24,4 +24,5 @@ LIMITS = web.AppKey("limits", Limits)
 DRAIN = web.AppKey("drain", Drain)
 HANDOFF = web.AppKey("handoff", Handoff)
 RATE = web.AppKey("rate", NoRate)
+TOKENS = web.AppKey("tokens", Tokens)
 ACCESS = web.AppKey("access", Access)

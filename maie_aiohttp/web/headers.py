@@ -139,8 +139,9 @@ def upload_limit(max_size: int, expires_at: datetime | None) -> str:
 
 
 def limit_of(upload: Upload, max_size: int) -> str:
-    """`Upload-Limit` of an upload that has begun: also what was reserved of a quota for it bounds it."""
-    return upload_limit(max_size if upload.reserved is None else min(max_size, upload.reserved), upload.expires_at)
+    """`Upload-Limit` of an upload that has begun: its token, and what was reserved of a quota for it, bound it too."""
+    size = upload.limited(max_size)
+    return upload_limit(size if upload.reserved is None else min(size, upload.reserved), upload.expires_at)
 
 
 def offset_fields(upload: Upload, max_size: int) -> dict[str, str]:

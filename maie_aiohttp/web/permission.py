@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from multidict import MultiMapping
 
 from maie_aiohttp.addresses import is_loopback
-from maie_aiohttp.credentials import Caller, Scope
+from maie_aiohttp.credentials import TOKEN_PREFIX, Caller, Scope
 from maie_aiohttp.errors import NotFound, NotPermitted, TooMany, Unauthenticated
 from maie_aiohttp.model import Upload
 from maie_aiohttp.web import forwarded
@@ -36,6 +36,7 @@ class Action(StrEnum):
     DELETE = "delete"
     LIST_HANDOFFS = "list hand-offs"
     REPLAY = "replay"
+    CREATE_TOKEN = "create token"  # noqa: S105 - no secret
 
 
 _CALLER = web.RequestKey("caller", Caller)
@@ -62,7 +63,8 @@ def recognise(request: web.Request) -> Mapping[str, str]:
             rate.punish(address)
         return {}
     request[_CALLER] = caller
-    return {} if caller.key is None else {"key": caller.key}
+    known = {"key": caller.key, "token": caller.token_id}
+    return {name: str(word) for name, word in known.items() if word is not None}
 
 
 def check_rate(request: web.Request) -> None:
@@ -121,11 +123,14 @@ def _caller(request: web.Request) -> Caller | None:
     sent = _keys(request.headers)
     if not sent:
         return access.without_key(is_local=_is_local(request))
-    return access.with_key(sent.pop()) if len(sent) == 1 else None
+    if len(sent) > 1:
+        return None
+    secret = sent.pop()
+    return access.with_token(secret) if secret.startswith(TOKEN_PREFIX) else access.with_key(secret)
 
 
 def _keys(headers: MultiMapping[str]) -> set[str]:
-    """All that are sent along, wherever; other schemes of authorization are for others to read."""
+    """All that are sent along, wherever, tokens too; other schemes of authorization are for others to read."""
     bearers = (_BEARER.fullmatch(value) for value in headers.getall(hdrs.AUTHORIZATION, []))
     return {match["key"] for match in bearers if match} | set(headers.getall("X-API-Key", []))
 

@@ -77,6 +77,7 @@ KINDS: Mapping[type[errors.IntakeError], Kind] = {
     errors.Unauthenticated: Kind(401, "unauthenticated", {"WWW-Authenticate": "Bearer"}),
     errors.NotPermitted: Kind(403, "not-permitted"),
     errors.CrossSite: Kind(403, "cross-site"),
+    errors.TokenUsed: Kind(409, "token-used"),
     errors.NotFound: Kind(404, "not-found"),
     errors.Gone: Kind(410, "gone"),
     errors.Complete: Kind(403, "complete"),

@@ -20,7 +20,7 @@ from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.credentials import Key, Scope
 from maie_aiohttp.errors import Busy, NotFound, StorageFailed, StorageFull
 from maie_aiohttp.limits.quota import Need, Quota
-from maie_aiohttp.model import TRANSITIONS, KeyUse, Position, Settled, Status, Terms, Upload
+from maie_aiohttp.model import TRANSITIONS, Charge, KeyUse, Position, Settled, Status, Terms, Upload
 from tests.layers import (
     MIB,
     NOON,
@@ -425,7 +425,7 @@ async def test_only_what_is_recorded_counts_for_a_quota(catalog: SqlCatalog) -> 
     await catalog.settle([first])
     for given, files in (([alike(first)], 0), ([alike(first), other, alike(other)], 2)):
         await catalog.quotas.reserve(reservation := uuid4(), "ada", Quota(100), Need(1, 50), NOON)
-        await catalog.settle(given, None, reservation, {first.id: first})
+        await catalog.settle(given, None, Charge(reservation), {first.id: first})
         await catalog.quotas.give_back([reservation])
         usage = await catalog.quotas.usage("ada", since)
         assert (usage.uploads, sum(spent.files for spent in usage.spent)) == (0, files)

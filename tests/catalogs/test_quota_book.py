@@ -15,7 +15,7 @@ from maie_aiohttp.catalogs.database import Transaction
 from maie_aiohttp.catalogs.quotas import _Attempt
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.limits.quota import Need, Quota, Spent, minute_of
-from maie_aiohttp.model import Status, Terms
+from maie_aiohttp.model import Charge, Status, Terms
 from tests.layers import NOON, sql_catalog, stored, upload
 
 FIVE = Need(5, 5)
@@ -90,8 +90,8 @@ async def test_what_is_stored_counts_as_it_is_and_as_long_as_the_window(catalog:
     id, quota = uuid4(), Quota(size=20, window=HOUR)
     assert await catalog.quotas.reserve(id, "ada", quota, Need(1, 20), NOON) == 20
     files = [upload(owner="ada"), upload(owner="ada", stored=stored(uuid4(), size=6, at=NOON))]
-    await catalog.settle(files, reservation=id)
-    await catalog.settle([upload(owner="ada")], reservation=uuid4())
+    await catalog.settle(files, charge=Charge(id))
+    await catalog.settle([upload(owner="ada")], charge=Charge(uuid4()))
     usage = await catalog.quotas.usage("ada", NOON - HOUR)
     assert (usage.size, usage.files, usage.uploads) == (0, 0, 0)
     assert usage.spent == [Spent(minute_of(NOON), 16, 3)]
@@ -113,7 +113,7 @@ async def test_the_end_of_an_upload_ends_its_reservation(catalog: SqlCatalog, en
     if end == "removed":
         await catalog.remove(begun.id)
     elif end == "stored":
-        await catalog.settle([replace(begun, status=Status.STORED, stored=stored(begun.id))], reservation=begun.id)
+        await catalog.settle([replace(begun, status=Status.STORED, stored=stored(begun.id))], charge=Charge(begun.id))
     else:
         await catalog.move(begun.id, Status(end), expires_at=NOON)
     assert (await catalog.quotas.usage("ada", NOON)).uploads == 0
@@ -129,7 +129,7 @@ async def test_without_a_record_it_can_be_found_and_given_back(catalog: SqlCatal
 
 
 async def test_old_uses_are_forgotten(catalog: SqlCatalog) -> None:
-    await catalog.settle([upload(owner="ada")], reservation=uuid4())
+    await catalog.settle([upload(owner="ada")], charge=Charge(uuid4()))
     await catalog.quotas.forget(NOON)
     assert len((await catalog.quotas.usage("ada", NOON - HOUR)).spent) == 1
     await catalog.quotas.forget(NOON + timedelta(minutes=1))

@@ -22,7 +22,7 @@ from maie_aiohttp.catalogs import schema
 from maie_aiohttp.catalogs.rows import EPOCH
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.catalogs.upgrade import create, migrate, upgrade
-from maie_aiohttp.credentials import Key, Scope
+from maie_aiohttp.credentials import Key, Scope, Token
 from maie_aiohttp.errors import StorageFailed
 from maie_aiohttp.limits.quota import Need, Quota
 from maie_aiohttp.model import KeyUse, Status, Terms
@@ -104,8 +104,15 @@ async def test_the_first_catalog_is_taken_over(path: Path) -> None:
     assert query(path, "SELECT * FROM outbox") == [(7, found.id.hex, "upload.stored", 2_000_000)]
 
 
+def forget_tokens(path: Path) -> None:
+    """Make the catalog one of a revision before there were upload tokens."""
+    query(path, "DROP TABLE token_uses")
+    query(path, "UPDATE alembic_version SET version_num = '0008'")
+
+
 def forget_duplicates(path: Path) -> None:
     """Make the catalog one of a revision before duplicates were known."""
+    forget_tokens(path)
     query(path, "DROP INDEX uploads_by_content")
     query(path, "ALTER TABLE uploads DROP COLUMN duplicate_of")
     query(path, "UPDATE alembic_version SET version_num = '0006'")
@@ -197,6 +204,16 @@ async def test_duplicates_of_what_is_there_already_are_found(path: Path) -> None
     async with sql_catalog(path) as catalog:
         again = upload(stored=stored_part(given))
         assert (await catalog.settle([again])).uploads == [replace(again, duplicate_of=given.id)]
+
+
+async def test_a_catalog_without_tokens_is_taken_over(path: Path) -> None:
+    given, token = upload(), Token(uuid4(), None, None, None, NOON)
+    async with sql_catalog(path) as catalog:
+        await catalog.settle([given])
+    forget_tokens(path)
+    async with sql_catalog(path) as catalog:
+        assert await catalog.get(given.id) == given
+        assert await catalog.tokens.take(token, given.id) == given.id
 
 
 async def refused(path: Path) -> str:
