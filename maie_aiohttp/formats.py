@@ -37,6 +37,7 @@ from maie_aiohttp.structure import (
     wavpack,
 )
 from maie_aiohttp.structure.evidence import Evidence, Probe
+from maie_aiohttp.structure.span import Span, untold
 
 NO_OPINION = "application/octet-stream"
 """libmagic's answer when it does not know."""
@@ -130,6 +131,15 @@ BY_NAME: Mapping[str, Format] = MappingProxyType({row.name: row for row in FORMA
 CORE: frozenset[str] = frozenset(row.name for row in FORMATS if row.core)
 OPTIONAL: frozenset[str] = frozenset(BY_NAME) - CORE
 
+_SPANS: Mapping[str, Span] = {
+    "wav": riff.span,
+    "w64": w64.span,
+    "flac": flac.span,
+    "mp4": mp4.span,
+    "aiff": aiff.span,
+    "au": au.span,
+    "mp3": mpeg.span,
+}
 _EXTENSIONS = frozenset().union(*(row.extensions for row in FORMATS))
 _CANDIDATES = {magic: tuple(row for row in FORMATS if magic in row.magic) for row in FORMATS for magic in row.magic}
 
@@ -175,6 +185,11 @@ def _probe(head: bytes, complete: bool, candidates: tuple[Format, ...]) -> tuple
     if candidates is FORMATS:
         raise errors.NotAudio(_NOT_RECOGNISED)
     raise errors.NotAudio(f"The content begins like {candidates[0].name} but is broken or something else.")
+
+
+def span(format: Format, head: bytes) -> float | None:
+    """How long a recording plays, in seconds, by the first bytes of it; None where they do not tell."""
+    return _SPANS.get(format.name, untold)(head)
 
 
 # Longer suffixes and those without a letter are part of the name: "interview 12.05.2026", "Mr. Abernathy".

@@ -5,7 +5,8 @@ from __future__ import annotations
 from maie_aiohttp.structure import chunks, samples
 from maie_aiohttp.structure.chunks import Chunk
 from maie_aiohttp.structure.evidence import Evidence, undecided
-from maie_aiohttp.structure.fields import fourccs, u16be, u32be
+from maie_aiohttp.structure.fields import fourccs, u16be, u32be, u64be
+from maie_aiohttp.structure.span import ratio
 
 _LAYOUT = chunks.Layout("big")
 _KNOWN = fourccs(
@@ -39,6 +40,15 @@ def probe(head: bytes, complete: bool) -> Evidence:
         if len(found) == 2:
             return _judge(head, complete, found[b"COMM"], found[b"SSND"])
     return undecided(complete)
+
+
+def span(head: bytes) -> float | None:
+    """By the number of frames in COMM."""
+    for chunk in chunks.walk(head, 12, _LAYOUT):
+        if chunk.id == b"COMM":
+            body = head[chunk.start : chunk.end]
+            return ratio(u32be(body, 2), u64be(body, 10) >> max(0, 0x403E - u16be(body, 8)))
+    return None
 
 
 def _judge(head: bytes, complete: bool, common: Chunk, sound: Chunk) -> Evidence:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from maie_aiohttp.structure import id3
 from maie_aiohttp.structure.evidence import Evidence, undecided
-from maie_aiohttp.structure.fields import u16be, u24be
+from maie_aiohttp.structure.fields import u16be, u24be, u64be
+from maie_aiohttp.structure.span import ratio
 
 _STREAMINFO = 34
 _LAST_TYPE = 6  # PICTURE; 7 to 126 are reserved and 127 is forbidden (section 8.1)
@@ -19,6 +20,12 @@ def probe(head: bytes, complete: bool) -> Evidence:
     if not _sane(head[start + 4 : start + 8 + _STREAMINFO]):
         return Evidence.NONE
     return _walk_blocks(head, complete, start + 4)
+
+
+def span(head: bytes) -> float | None:
+    """By the number of samples in STREAMINFO: 36 bits, 0 where the encoder did not know (section 8.2)."""
+    block = head[id3.skip_tags(head) + 4 :][: 4 + _STREAMINFO]
+    return ratio(u64be(block, 14) & (1 << 36) - 1, u24be(block, 14) >> 4)
 
 
 def _sane(block: bytes) -> bool:

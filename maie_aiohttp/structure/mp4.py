@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from maie_aiohttp.structure.evidence import Evidence, undecided
 from maie_aiohttp.structure.fields import fourccs, u32be, u64be
+from maie_aiohttp.structure.span import ratio
 
 _KNOWN = fourccs("ftyp styp moov mdat free skip wide pnot PICT uuid udta meta moof mfra sidx ssix pdin prft emsg junk")
 _STILL_IMAGES = fourccs("heic heix heim heis hevc hevx mif1 mif2 msf1 avif avis jxl jp2 jpm jpx crx")
@@ -35,6 +36,20 @@ def probe(head: bytes, complete: bool) -> Evidence:
         if box.type not in _KNOWN and box.end > len(head):
             return Evidence.NONE
     return undecided(complete)
+
+
+def span(head: bytes) -> float | None:
+    """By the movie's header (section 8.2.2), if it stands in the head; 0 or all ones where it does not know."""
+    top = islice(_boxes(head, 0, len(head)), _MOST_BOXES)
+    movie = next((box for box in top if box.type == b"moov"), None)
+    header = movie and _first(head, movie, b"mvhd")
+    if not header:
+        return None
+    if head[header.start : header.start + 1] == b"\1":
+        scale, length, unknown = u32be(head, header.start + 20), u64be(head, header.start + 24), (1 << 64) - 1
+    else:
+        scale, length, unknown = u32be(head, header.start + 12), u32be(head, header.start + 16), (1 << 32) - 1
+    return None if length == unknown else ratio(length, scale)
 
 
 def _judge_movie(head: bytes, movie: _Box, complete: bool) -> Evidence:

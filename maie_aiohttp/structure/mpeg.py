@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from maie_aiohttp.structure import frames
+from maie_aiohttp.structure import frames, id3
 from maie_aiohttp.structure.evidence import Evidence
 from maie_aiohttp.structure.fields import u32be
 from maie_aiohttp.structure.frames import Frame
+from maie_aiohttp.structure.span import ratio
 
 _SYNC = re.compile(rb"\xff(?=[\xe2-\xe7\xf2-\xff])")
 _SAME = 0xFFFE0C00  # sync, version, layer and sample rate; bit rate, padding and channel mode may change
@@ -27,6 +28,28 @@ _LAYER1, _LAYER2, _LAYER3, _RESERVED_LAYER = 3, 2, 1, 0
 def probe(head: bytes, complete: bool) -> Evidence:
     """Frames that chain, after tags, zeros or a little junk."""
     return frames.probe_stream(head, complete, read_frame, _SYNC)
+
+
+def span(head: bytes) -> float | None:
+    """By the number of frames that encoders write into a first one without sound, where Layer III would have its side
+    information (Xing's tag; LAME writes "Info" where the bit rate is constant)."""
+    start = id3.skip_tags(head)
+    header = u32be(head, start)
+    if read_frame(head, start) is None or header >> 17 & 3 != _LAYER3:
+        return None
+    tag = start + 4 + _side_information(header)
+    if head[tag : tag + 4] not in (b"Xing", b"Info") or not head[tag + 7 : tag + 8] or not head[tag + 7] & 1:
+        return None
+    samples = 1152 if header >> 19 & 3 == _MPEG1 else 576
+    return ratio(u32be(head, tag + 8) * samples, _SAMPLE_RATES[header >> 19 & 3][header >> 10 & 3])
+
+
+def _side_information(header: int) -> int:
+    """Its bytes (ISO/IEC 11172-3, section 2.4.1.7, and 13818-3); one channel needs about half of those of two."""
+    is_mono = header >> 6 & 3 == 3
+    if header >> 19 & 3 == _MPEG1:
+        return 17 if is_mono else 32
+    return 9 if is_mono else 17
 
 
 def read_frame(head: bytes, at: int) -> Frame | None:

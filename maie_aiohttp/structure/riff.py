@@ -30,3 +30,9 @@ def probe(head: bytes, complete: bool) -> Evidence:
     if order is None or head[8:12] != b"WAVE":
         return Evidence.NONE
     return waveformat.judge(head, complete, chunks.walk(head, 12, chunks.Layout(order)), _NAMES, order)
+
+
+def span(head: bytes) -> float | None:
+    """By the size of `data`."""
+    order = _ORDERS.get(head[:4], "little")
+    return waveformat.span(head, chunks.walk(head, 12, chunks.Layout(order)), _NAMES, order)

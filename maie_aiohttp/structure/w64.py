@@ -22,3 +22,8 @@ def probe(head: bytes, complete: bool) -> Evidence:
     if head[:16] != _RIFF or head[24:40] != _WAVE:
         return Evidence.NONE
     return waveformat.judge(head, complete, chunks.walk(head, 40, _LAYOUT), _NAMES, "little")
+
+
+def span(head: bytes) -> float | None:
+    """By the size of `data`."""
+    return waveformat.span(head, chunks.walk(head, 40, _LAYOUT), _NAMES, "little")

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from maie_aiohttp.structure import chunks, samples
 from maie_aiohttp.structure.chunks import Chunk, Order
 from maie_aiohttp.structure.evidence import Evidence, undecided
+from maie_aiohttp.structure.span import ratio, told
 
 _PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
+_A_LAW, _MU_LAW = 0x0006, 0x0007
 _LINEAR_BITS = {_PCM: (8, 16, 24, 32), _FLOAT: (32, 64)}
 
 
@@ -33,6 +35,11 @@ class WaveFormat:
         """Whether the samples are whole bytes of plain linear PCM, packed without gaps."""
         bits = _LINEAR_BITS.get(self.tag, ())
         return self.bits in bits and self.block == self.channels * self.bits // 8
+
+    @property
+    def speed(self) -> int:
+        """Bytes a second; 0 where they cannot be told from the format. What encoders write there is often wrong."""
+        return self.rate * self.block if self.linear or self.tag in (_A_LAW, _MU_LAW) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,19 @@ def judge(head: bytes, complete: bool, found: Iterable[Chunk], names: Names, ord
             if not described.sane:
                 return Evidence.NONE
     return undecided(complete)
+
+
+def span(head: bytes, found: Iterable[Chunk], names: Names, order: Order) -> float | None:
+    """Seconds, by the size of the samples' chunk; that of RF64 stands elsewhere (EBU Tech 3306)."""
+    speed, large = 0, None
+    for chunk in found:
+        if chunk.id == b"ds64":
+            large = told(int.from_bytes(head[chunk.start + 8 : chunk.start + 16], order))
+        elif chunk.id == names.fmt:
+            speed = _parse(head[chunk.start : chunk.end], order).speed
+        elif chunk.id == names.data:
+            return ratio(large or told(chunk.size), speed)
+    return None
 
 
 def _judge_samples(head: bytes, data: Chunk, described: WaveFormat | None) -> Evidence:
