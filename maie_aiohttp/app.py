@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -28,6 +29,7 @@ from maie_aiohttp.crew.succession import recover_beside
 from maie_aiohttp.formats import CORE, OPTIONAL
 from maie_aiohttp.handoffs import targets
 from maie_aiohttp.handoffs.pipeline import pipeline
+from maie_aiohttp.inspection.analyst import Analyst
 from maie_aiohttp.inspection.clamd import Clamd
 from maie_aiohttp.inspection.inspector import Inspector
 from maie_aiohttp.inspection.scanner import ClamdScanner, NoScanner
@@ -47,17 +49,21 @@ from maie_aiohttp.stores.disk import DiskStore
 from maie_aiohttp.stores.folder import DataFolder
 from maie_aiohttp.stores.space import Reserve
 from maie_aiohttp.upkeep import expiry
+from maie_aiohttp.upkeep.facts import FactFinder
+from maie_aiohttp.upkeep.outlines import Outlines
 from maie_aiohttp.upkeep.reconcile import audit, recover
 from maie_aiohttp.upkeep.scrub import Bookmark, Scrub
 from maie_aiohttp.web import cors, middlewares, trail
 from maie_aiohttp.web.appkeys import (
     ACCESS,
+    ANALYST,
     CATALOG,
     DRAIN,
     FOLLOWERS,
     HANDOFF,
     INTAKE,
     LIMITS,
+    OUTLINES,
     PIPELINE,
     RATE,
     RESUMPTION,
@@ -86,6 +92,8 @@ def check(settings: Settings) -> Rules:
         settings.limits.max_size,
         CORE.union(settings.audio.extra_formats),
         reuse=settings.uploads.duplicates == "reuse",
+        max_duration=settings.limits.max_duration or math.inf,
+        finds_facts=settings.facts.workers > 0,
     )
 
 
@@ -122,6 +130,7 @@ def _application(settings: Settings, started: AbstractAsyncContextManager[Intake
             app[ACCESS] = await _access(intake, settings)
             async with (
                 pipeline(settings, intake.catalog.outbox) as app[PIPELINE],
+                _read_on_request(app, settings),
                 _beside(app[ACCESS].keep_current()),
                 _beside(_keep_agreeing(intake, settings.resumable.sweep_interval)),
                 _beside(_keep_tidy(intake, settings.resumable.sweep_interval)),
@@ -280,6 +289,33 @@ async def _keep_looking(intake: Intake, settings: Settings) -> None:
     await Scrub(store, catalog, publish, throttle, bookmark).keep_on(timedelta(seconds=settings.scrub.interval))
 
 
+async def _keep_finding_facts(intake: Intake, settings: Settings) -> None:
+    """Examine what was stored; or let it be handed off as it is, also what waited before that was switched off."""
+    facts = settings.facts
+    if facts.workers == 0:
+        await _keep_doing(intake.catalog.facts.forgo, settings.resumable.sweep_interval, "facts not forgone")
+    analyst = Analyst(
+        workers=facts.workers, timeout=facts.timeout, memory=settings.inspector.memory, patience=facts.decode_time
+    )
+    try:
+        await FactFinder(intake.store, intake.catalog, intake.hub, analyst, at_once=facts.workers).keep_on()
+    finally:
+        await analyst.stop()
+
+
+@asynccontextmanager
+async def _read_on_request(app: web.Application, settings: Settings) -> AsyncIterator[None]:
+    """What recordings are read for only when somebody asks."""
+    analyst = Analyst(workers=1, timeout=settings.waveforms.timeout, memory=settings.inspector.memory)
+    outlines = Outlines(app[STORE], app[CATALOG], app[INTAKE].locks, analyst)
+    app[ANALYST], app[OUTLINES] = analyst, outlines
+    try:
+        yield
+    finally:
+        await outlines.close()
+        await analyst.stop()
+
+
 async def _keep_house(intake: Intake, settings: Settings) -> None:
     """What one process at a time does for all."""
     interval = settings.resumable.sweep_interval
@@ -287,6 +323,7 @@ async def _keep_house(intake: Intake, settings: Settings) -> None:
         leading(intake.locks),
         _beside(_keep_looking(intake, settings)),
         _beside(_keep_relaying(intake, settings)),
+        _beside(_keep_finding_facts(intake, settings)),
     ):
         await _keep_doing(lambda: _sweep(intake, settings), interval, "expired uploads not swept")
 

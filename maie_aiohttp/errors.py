@@ -6,6 +6,7 @@ IntakeError
 │   ├── Malformed           the request does not say what it means, or says it wrongly
 │   │   └── DigestMismatch  the bytes are not those the client declared
 │   ├── TooLarge            more bytes, parts or fields than the limits allow
+│   ├── TooLong             the recording plays for longer than the limits allow
 │   ├── Empty               no bytes at all
 │   ├── NotAudio            content, name or declared type is not accepted audio
 │   ├── Infected            a malware scanner found something in it
@@ -28,6 +29,7 @@ IntakeError
 ├── ChecksumMismatch        these bytes are broken; the same ones, sent again, may not be
 ├── Locked                  another request holds the upload and does not let go
 ├── Damaged                 the stored bytes are no longer those that were accepted
+├── Undecodable             the stored recording cannot be decoded
 ├── Busy                    a limited resource is taken; the same request works later
 ├── Limited                 the client has to wait, for a known time
 │   ├── OverQuota           its owner has used what may be used
@@ -60,6 +62,13 @@ class DigestMismatch(Malformed):
 
 class TooLarge(Rejected):
     """More bytes, parts or fields than the limits allow."""
+
+
+class TooLong(Rejected):
+    """The recording plays for longer than the limits allow."""
+
+    def __init__(self) -> None:
+        super().__init__("The recording plays for longer than this server accepts.")
 
 
 class Empty(Rejected):
@@ -154,6 +163,10 @@ class Locked(IntakeError):
 
 class Damaged(IntakeError):
     """The stored bytes are no longer those that were accepted."""
+
+
+class Undecodable(IntakeError):
+    """The stored recording cannot be decoded from its beginning to its end, or not in the time there is for that."""
 
 
 class Busy(IntakeError):

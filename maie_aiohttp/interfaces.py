@@ -15,17 +15,21 @@ from maie_aiohttp.credentials import Key, Token
 from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.limits.quota import Need, Quota, Usage
 from maie_aiohttp.model import (
+    ANY_FACTS,
     NO_CHARGE,
     Backlog,
     Charge,
     Event,
+    Facts,
     Handed,
     KeyUse,
     Letter,
     Metadata,
+    Outline,
     Place,
     Position,
     Settled,
+    Sought,
     Status,
     Upload,
 )
@@ -295,6 +299,34 @@ class Outbox(Protocol):
         ...
 
 
+class FactsBook(Protocol):
+    """Keeps what recordings are. Raises what a catalog raises."""
+
+    async def pending(self, limit: int) -> Sequence[Upload]:
+        """At most `limit` stored uploads whose facts are still to be found, those first that wait for the longest."""
+        ...
+
+    async def record(self, facts: Mapping[UUID, Facts]) -> Collection[UUID]:
+        """Of these uploads nobody need find any more. Returns those of them that are still there."""
+        ...
+
+    async def forgo(self) -> None:
+        """Let none wait for facts any more."""
+        ...
+
+
+class Waveforms(Protocol):
+    """Keeps the outlines of recordings, as long as their records. Raises what a catalog raises."""
+
+    async def find(self, id: UUID) -> tuple[Outline | None, ...]:
+        """Nothing if it was never drawn, else what came of that: None where it cannot be."""
+        ...
+
+    async def keep(self, id: UUID, outline: Outline | None) -> None:
+        """Of an upload that is still there; what was kept first stays."""
+        ...
+
+
 class Catalog(Protocol):
     """Keeps one record an upload. What it acknowledges survives a power cut.
 
@@ -319,6 +351,16 @@ class Catalog(Protocol):
     @property
     def outbox(self) -> Outbox:
         """What others are to be told of stored uploads; it stands in the same place, too."""
+        ...
+
+    @property
+    def facts(self) -> FactsBook:
+        """What recordings are."""
+        ...
+
+    @property
+    def waveforms(self) -> Waveforms:
+        """Their outlines."""
         ...
 
     async def probe(self) -> None:
@@ -373,9 +415,10 @@ class Catalog(Protocol):
         after: Position | None,
         owner: str | None = None,
         sha256: str | None = None,
+        sought: Sought = ANY_FACTS,
     ) -> Sequence[Upload]:
-        """At most `limit` uploads, of that owner or of all, with those bytes or any, newest first, behind `after`;
-        partial ones are left out."""
+        """At most `limit` uploads, of that owner or of all, with those bytes or any, with these facts, newest first,
+        behind `after`; partial ones are left out."""
         ...
 
     async def receiving(self, limit: int, *, after: Position | None) -> Sequence[Upload]:

@@ -282,6 +282,7 @@ class Limits(_Group):
     min_rate: Rate = 500
     rate_window: Duration = Field(default=60.0, gt=0)
     body_timeout: Duration = Field(default=3_600.0, gt=0)
+    max_duration: Annotated[Duration, Field(gt=0)] | None = None
 
 
 class Quota(_Group):
@@ -371,6 +372,20 @@ class Inspector(_Group):
     workers: Count = Field(default=2, gt=0)
     timeout: Duration = Field(default=10.0, gt=0)
     memory: Size = Field(default=512 * MIB, gt=0)
+
+
+class Facts(_Group):
+    """Finding out what a stored recording is, before it is handed off. No `workers`, no facts."""
+
+    workers: Count = 1
+    decode_time: Duration = 10.0
+    timeout: Duration = Field(default=60.0, gt=0)
+
+
+class Waveforms(_Group):
+    """Outlines of recordings, drawn when somebody asks for them."""
+
+    timeout: Duration = Field(default=600.0, gt=0)
 
 
 class Scan(_Group):
@@ -469,6 +484,8 @@ class Settings(BaseSettings):
     catalog: Catalog = Catalog()
     audio: Audio = Audio()
     inspector: Inspector = Inspector()
+    facts: Facts = Facts()
+    waveforms: Waveforms = Waveforms()
     scan: Scan = Scan()
     handoff: Handoff = Handoff()
     webhook: Webhook = Webhook()

@@ -45,7 +45,8 @@ def configure(folder: Path, **groups: dict[str, object]) -> Settings:
     """Settings for one test: small, quick, below `folder`."""
     storage = {"folder": str(folder), "reserve": "0 B", **groups.pop("storage", {})}
     inspector = {"workers": 1, **groups.pop("inspector", {})}
-    return Settings.model_validate({"storage": storage, "inspector": inspector, **groups})
+    facts = {"workers": 0, **groups.pop("facts", {})}
+    return Settings.model_validate({"storage": storage, "inspector": inspector, "facts": facts, **groups})
 
 
 @pytest.fixture

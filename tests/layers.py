@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -70,6 +71,12 @@ def upload(id: UUID | None = None, *, age: float = 0, **changes: object) -> Uplo
         "stored": stored(id, at=created_at),
     }
     return Upload(**{**values, **changes})  # type: ignore[arg-type]  # the names above are those of the fields
+
+
+def pending() -> Upload:
+    """One whose facts are still to be found."""
+    new = upload()
+    return replace(new, stored=replace(stored_part(new), facts_pending=True))
 
 
 def stored(id: UUID, **changes: object) -> Stored:

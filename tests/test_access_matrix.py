@@ -19,6 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ONE = f"{COLLECTION}/{{id}}"
 CONTENT = f"{ONE}/content"
 EVENTS = f"{ONE}/events"
+WAVEFORM = f"{ONE}/waveform"
 
 RECORDING = audio.sample("amr").content
 HALF = len(RECORDING) // 2
@@ -68,6 +69,7 @@ TABLE = {
     "show": Row("GET", ONE, READ, 200),
     "content": Row("GET", CONTENT, READ, 200),
     "content, head": Row("HEAD", CONTENT, READ, 200),
+    "waveform": Row("GET", WAVEFORM, READ, 200),
     "events of one": Row("GET", EVENTS, READ, 200),
     "events of one, head": Row("HEAD", EVENTS, READ, 200),
     "events of all": Row("GET", "/v1/events", READ, 200),

@@ -490,6 +490,16 @@ async def test_the_outbox_has_one_entry_for_each_recording(archive: Archive, edi
     (await repair(archive)).nothing()
 
 
+async def test_an_outline_of_an_upload_that_is_not_there(archive: Archive) -> None:
+    archive.change("INSERT INTO waveforms (upload_id) SELECT id FROM uploads WHERE locator IS NOT NULL LIMIT 1")
+    (await check(archive)).nothing()
+    archive.change(f"INSERT INTO waveforms (upload_id) VALUES ('{UUID(int=7).hex}')")  # noqa: S608 - of this test
+    (await check(archive)).only("leftover", str(UUID(int=7)))
+    await repair(archive)
+    (await repair(archive)).nothing()
+    assert query(archive.catalog, "SELECT count(*) FROM waveforms") == [(1,)]
+
+
 async def test_an_entry_for_an_upload_that_is_not_stored(archive: Archive) -> None:
     entry = f"('{UUID(archive.begun).hex}', 'upload.stored', 1)"
     archive.change("INSERT INTO outbox (upload_id, event, created_at) VALUES " + entry)  # noqa: S608 - of this test

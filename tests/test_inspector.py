@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 
 from maie_aiohttp.errors import Busy, Draining, NotAudio
 from maie_aiohttp.formats import FORMATS
-from maie_aiohttp.inspection import decoder, inspector
+from maie_aiohttp.inspection import confinement, decoder, inspector
+from maie_aiohttp.inspection.children import Pool
 from maie_aiohttp.inspection.inspector import Inspector
 from tests import audio
 from tests.conftest import configure, files, serving
@@ -59,7 +60,7 @@ def stored(folder: Path, name: str) -> Path:
     return path
 
 
-def pids(inspector: Inspector) -> list[int]:
+def pids(inspector: Pool) -> list[int]:
     return [child._process.pid for child in inspector._children]
 
 
@@ -153,7 +154,7 @@ def test_decoder_gives_up_searching_a_large_file(tmp_path: Path, monkeypatch: py
 
 def test_decoder_answers_line_by_line(wav: Path) -> None:
     answers = io.StringIO()
-    decoder.serve([f'[1, "{wav}", "wav"]\n', '[7, "/nowhere", "wav"]\n'], answers, 60)
+    confinement.serve([f'[1, "{wav}", "wav"]\n', '[7, "/nowhere", "wav"]\n'], answers, 60, decoder.judge)
     assert answers.getvalue().splitlines() == ["ready", "1 audio", "7 unreadable"]
 
 

@@ -22,7 +22,7 @@ import pytest
 import schemathesis
 from hypothesis import strategies as st
 
-from maie_aiohttp.model import Handed, Status, Upload
+from maie_aiohttp.model import Finding, Handed, Status, Upload
 from maie_aiohttp.protocols import resumable, tus
 from maie_aiohttp.web import cors
 from maie_aiohttp.web.headers import PROTECTIVE
@@ -133,8 +133,9 @@ def test_every_problem_is_explained_at_its_status(document: dict[str, Any], kind
     assert f"`{kind.slug}`: " in document["components"]["responses"][kind.title.replace(" ", "")]["description"]
 
 
-def test_it_has_every_status_and_no_other(document: dict[str, Any]) -> None:
+def test_it_has_every_status_and_finding_and_no_other(document: dict[str, Any]) -> None:
     assert document["components"]["schemas"]["Status"]["enum"] == list(Status)
+    assert document["components"]["schemas"]["Finding"]["enum"] == list(Finding)
 
 
 def test_it_has_every_state_of_a_hand_off_and_no_other(document: dict[str, Any]) -> None:
@@ -186,7 +187,10 @@ async def test_reading_is_as_documented(reader: Reader) -> None:
     await reader.create(body=RECORDING, media_type=RAW, headers={"Content-Disposition": 'attachment; filename="a.amr"'})
     page = await reader.ask("listUploads", 200, query={"limit": 1})
     await reader.ask("listUploads", 200, query={"cursor": page.json()["next_cursor"]})
+    await reader.ask("listUploads", 200, query={"codec": "amr_nb", "duration_min": 0.5, "finding": "silent"})
     await reader.ask("showUpload", 200, path_parameters=there)
+    await reader.ask("showUpload", 200, path_parameters=there, query={"include": "tags"})
+    await reader.ask("getWaveform", 200, path_parameters=there, query={"points": 10})
     whole = await reader.ask("getContent", 200, path_parameters=there)
     tag = whole.headers["etag"][0]
     await reader.ask("getContent", 206, path_parameters=there, headers={"Range": "bytes=5-9", "If-Range": tag})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -52,7 +53,7 @@ class SqlOutbox:
 
     async def fresh(self, target: str, limit: int) -> Sequence[Letter]:
         rows = await self._database.read(_FRESH, {"its_target": target, "its_limit": limit})
-        return [_fresh_letter(target, row) for row in rows]
+        return [_fresh_letter(target, row) for row in takewhile(_is_due, rows)]
 
     async def waiting(self, target: str, limit: int, *, besides: Collection[UUID] = ()) -> Sequence[Letter]:
         values = {"its_target": target, "its_limit": limit, "besides": list(besides)}
@@ -170,6 +171,12 @@ def _row(letter: Letter) -> dict[str, object]:
         "died_at": _microseconds(letter.died_at),
     }
     return {f"new_{name}": value for name, value in columns.items()}
+
+
+def _is_due(row: RowMapping) -> bool:
+    """Whether the upload has its facts, or nobody looks for any. Those behind one that waits have to wait as well: each
+    target has letters up to some entry, without gaps."""
+    return not row[uploads.c.facts_pending]
 
 
 def _fresh_letter(target: str, row: RowMapping) -> Letter:

@@ -144,6 +144,15 @@ class RawCatalog:
         self._rows("DELETE FROM letters WHERE number = ?", number)
         self._rows("DELETE FROM outbox WHERE number = ?", number)
 
+    def stray_waveforms(self) -> list[UUID]:
+        """Of uploads that are not there."""
+        query = "SELECT upload_id FROM waveforms WHERE upload_id NOT IN (SELECT id FROM uploads)"
+        return [id for (text,) in self._rows(query) if (id := _known_uuid(text)) is not None]
+
+    def forget_waveform(self, id: UUID) -> None:
+        """Keep it no longer."""
+        self._rows("DELETE FROM waveforms WHERE upload_id = ?", id.hex)
+
     def announce(self, id: UUID) -> None:
         """Put a stored upload into the outbox."""
         self._rows(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping
 
-from maie_aiohttp.model import KeyUse, Metadata, Status, Stored, Terms, Upload
+from maie_aiohttp.model import Facts, Finding, KeyUse, Metadata, Outline, Status, Stored, Terms, Upload
 
 Columns = RowMapping | Mapping[str, Any]
 
@@ -28,7 +28,7 @@ def from_microseconds(number: int) -> datetime:
 
 
 def upload_row(upload: Upload) -> dict[str, object]:
-    """The columns of `schema.uploads`."""
+    """The columns of `schema.uploads`, without those of `facts_columns`."""
     stored = upload.stored
     return {
         "id": upload.id,
@@ -49,7 +49,26 @@ def upload_row(upload: Upload) -> dict[str, object]:
         "reason": upload.reason,
         "owner": upload.owner,
         "duplicate_of": upload.duplicate_of,
+        "facts_pending": stored is not None and stored.facts_pending,
     }
+
+
+def facts_columns(facts: Facts) -> dict[str, object]:
+    """Those of `schema.uploads` that say what a recording is."""
+    return {
+        "facts_pending": False,
+        "codec": facts.codec,
+        "duration": None if facts.duration is None else to_ticks(facts.duration),
+        "sample_rate": facts.sample_rate,
+        "channels": facts.channels,
+        "bit_rate": facts.bit_rate,
+        "findings": "".join(f" {finding.value} " for finding in facts.findings),
+    }
+
+
+def to_ticks(seconds: float) -> int:
+    """Microseconds; no recording plays for longer than they can say."""
+    return round(min(seconds, 1e12) * 1_000_000)
 
 
 def outbox_row(upload: Upload) -> dict[str, object]:
@@ -106,7 +125,28 @@ def _stored(columns: Columns) -> Stored:
         sha256=columns["sha256"],
         locator=columns["locator"],
         at=from_microseconds(columns["stored_at"]),
+        facts_pending=bool(columns["facts_pending"]),
+        facts=None if columns["findings"] is None else _facts(columns),
     )
+
+
+def _facts(columns: Columns) -> Facts:
+    duration = columns["duration"]
+    return Facts(
+        codec=columns["codec"],
+        duration=None if duration is None else duration / 1_000_000,
+        sample_rate=columns["sample_rate"],
+        channels=columns["channels"],
+        bit_rate=columns["bit_rate"],
+        findings=tuple(map(Finding, columns["findings"].split())),
+    )
+
+
+def to_outline(columns: Columns) -> Outline | None:
+    """A row of `schema.waveforms` as a value; None where it says that there is none."""
+    if columns["pairs"] is None:
+        return None
+    return Outline(columns["sample_rate"], columns["stretch"], columns["pairs"])
 
 
 def _terms_column(terms: Terms) -> dict[str, object]:

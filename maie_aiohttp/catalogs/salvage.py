@@ -26,6 +26,7 @@ _TABLES = (
     "quota_reservations",
     "quota_uses",
     "token_uses",
+    "waveforms",
 )
 
 
@@ -60,7 +61,8 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, ids: Iterable[
             _insert(target, table, columns, rows)
         if table == "uploads":
             _insert(target, table, columns, _one_by_one(source, columns, ids))
-    target.execute("DELETE FROM outbox WHERE upload_id NOT IN (SELECT id FROM uploads)")
+    for table in ("outbox", "waveforms"):
+        target.execute(f"DELETE FROM {table} WHERE upload_id NOT IN (SELECT id FROM uploads)")  # noqa: S608 - ours
     target.execute("DELETE FROM letters WHERE (number, upload_id) NOT IN (SELECT number, upload_id FROM outbox)")
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -19,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0009"
+REVISION = "0010"
 """The newest migration; a catalog that already stands there starts without loading Alembic."""
 
 metadata = MetaData()
@@ -47,12 +48,25 @@ uploads = Table(
     Column("reason", Text),
     Column("owner", String(64)),
     Column("duplicate_of", Uuid),
+    # What a recording is:
+    Column("facts_pending", Boolean, nullable=False, server_default=false()),
+    Column("codec", String(32)),
+    Column("duration", BigInteger),
+    Column("sample_rate", BigInteger),
+    Column("channels", BigInteger),
+    Column("bit_rate", BigInteger),
+    Column("findings", Text),
     Index("uploads_newest", "created_at", "id"),
     Index("uploads_newest_by_status", "status", "created_at", "id"),
     Index("uploads_expiring", "expires_at"),
     Index("uploads_newest_by_owner", "owner", "created_at", "id", sqlite_where=text("owner IS NOT NULL")),
     Index("uploads_by_content", "sha256", "owner", sqlite_where=text("sha256 IS NOT NULL")),
+    Index("uploads_unexamined", "stored_at", sqlite_where=text("facts_pending = 1")),
+    Index("uploads_newest_by_duration", "created_at", "id", "duration", sqlite_where=text("duration IS NOT NULL")),
+    Index("uploads_newest_by_codec", "codec", "created_at", "id", sqlite_where=text("codec IS NOT NULL")),
+    Index("uploads_newest_with_findings", "created_at", "id", sqlite_where=text("findings > ''")),
 )
+"""The duration is in microseconds. Findings stand between spaces: an empty text for none, NULL without facts."""
 
 outbox = Table(
     "outbox",
@@ -144,3 +158,13 @@ token_uses = Table(
 )
 """Which upload tokens were used. The holder is an upload that began with it, or a request that does not say yet whether
 anything is stored; used up is what was stored with, and says so in that transaction."""
+
+waveforms = Table(
+    "waveforms",
+    metadata,
+    Column("upload_id", Uuid, ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    Column("sample_rate", BigInteger),
+    Column("stretch", BigInteger),
+    Column("pairs", LargeBinary),
+)
+"""Outlines of recordings, drawn when first asked for. NULL where the recording cannot be decoded."""

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import URL, ColumnElement, Select, delete, select, text, tuple_, update
 
 from maie_aiohttp.catalogs.database import DAMAGED, Database, Transaction, is_damage
+from maie_aiohttp.catalogs.facts import SqlFacts, SqlWaveforms, conditions
 from maie_aiohttp.catalogs.keyring import SqlKeyring
 from maie_aiohttp.catalogs.outbox import SqlOutbox
 from maie_aiohttp.catalogs.quotas import SqlQuotaBook, unreserve
@@ -22,7 +23,19 @@ from maie_aiohttp.catalogs.settling import FIRST_UPLOADS, NOBODY, Settling, Sett
 from maie_aiohttp.catalogs.tokens import SqlTokenBook
 from maie_aiohttp.catalogs.upgrade import upgrade, version
 from maie_aiohttp.errors import IntakeError, NotFound, StorageFailed
-from maie_aiohttp.model import NO_CHARGE, UNDECIDED, Charge, KeyUse, Position, Settled, Status, Upload, sources
+from maie_aiohttp.model import (
+    ANY_FACTS,
+    NO_CHARGE,
+    UNDECIDED,
+    Charge,
+    KeyUse,
+    Position,
+    Settled,
+    Sought,
+    Status,
+    Upload,
+    sources,
+)
 
 
 def sqlite_url(file: Path) -> str:
@@ -45,6 +58,8 @@ class SqlCatalog:
         self.quotas = SqlQuotaBook(database)
         self.outbox = SqlOutbox(database, ring)
         self.tokens = SqlTokenBook(database)
+        self.facts = SqlFacts(database, ring)
+        self.waveforms = SqlWaveforms(database)
 
     @classmethod
     async def open(
@@ -137,8 +152,9 @@ class SqlCatalog:
         after: Position | None,
         owner: str | None = None,
         sha256: str | None = None,
+        sought: Sought = ANY_FACTS,
     ) -> Sequence[Upload]:
-        newest = _newest(limit, after).where(~uploads.c.partial)
+        newest = _newest(limit, after).where(~uploads.c.partial, *conditions(sought))
         if status is not None:
             newest = newest.where(uploads.c.status == status.value)
         if sha256 is not None:

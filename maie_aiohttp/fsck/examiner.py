@@ -59,6 +59,7 @@ class Examiner:
             await self._record(row, report)
         await self._files(report)
         await self._outbox(report)
+        await self._waveforms(report)
         await self._orphans(report)
         report.hashed = self._throttle.passed
 
@@ -222,6 +223,11 @@ class Examiner:
         for id in self._catalog.unannounced():
             fix = partial(Mender.announce, id=id)
             await report.add(Finding(Kind.OUTBOX, str(id), "it is stored, and has no entry", fix))
+
+    async def _waveforms(self, report: Report) -> None:
+        for id in self._catalog.stray_waveforms():
+            fix = partial(Mender.forget_waveform, id=id)
+            await report.add(Finding(Kind.LEFTOVER, str(id), "an outline of an upload that is not there", fix))
 
     async def _orphans(self, report: Report) -> None:
         if orphans := await self._surveyed("orphans", report):

@@ -50,6 +50,10 @@ class Mender:
         """Take an entry out of the outbox."""
         self._raw.withdraw(number)
 
+    async def forget_waveform(self, id: UUID) -> None:
+        """Keep no outline of an upload that is not there."""
+        self._raw.forget_waveform(id)
+
     async def protect(self, place: str) -> None:
         """Give a stored file its mode."""
         descriptor = open_for_reading(place, self._root)

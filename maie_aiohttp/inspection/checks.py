@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from maie_aiohttp.errors import (
     OverQuota,
     Rejected,
     TooLarge,
+    TooLong,
 )
 from maie_aiohttp.inspection import libmagic
 from maie_aiohttp.interfaces import HEAD, Chunk, Content
@@ -84,26 +86,28 @@ class Progress(Check):
 
 
 class Sniff(Check):
-    """Decides on the first 64 KiB, in however many pieces they come, whether this is accepted audio."""
+    """Decides on the first 64 KiB, in however many pieces they come, whether this is accepted audio; and whether it
+    plays for more than `max_duration` seconds, if that is told there."""
 
-    def __init__(self, enabled: Container[str]) -> None:
+    def __init__(self, enabled: Container[str], max_duration: float = math.inf) -> None:
         self._enabled = enabled
+        self._max_duration = max_duration
         self._head = bytearray()
         self._verdict: formats.Verdict | None = None
 
     def feed(self, chunk: Chunk) -> None:
-        """Raises `NotAudio`."""
+        """Raises `NotAudio` and `TooLong`."""
         if self._verdict is None:
             self._head += chunk[: HEAD - len(self._head)]
             if len(self._head) == HEAD:
                 self._verdict = self._decide(complete=False)
 
     def finish(self, _: Content) -> None:
-        """Raises `Empty` and `NotAudio`."""
+        """Raises `Empty`, `NotAudio` and `TooLong`."""
         self.verdict()
 
     def verdict(self) -> formats.Verdict:
-        """On the whole upload. Raises `Empty` and `NotAudio`."""
+        """On the whole upload. Raises `Empty`, `NotAudio` and `TooLong`."""
         if self._verdict is None:
             self._verdict = self._decide(complete=True)
         return self._verdict
@@ -113,7 +117,10 @@ class Sniff(Check):
             raise Empty("The upload has no bytes.")
         head = bytes(self._head)
         self._head.clear()
-        return formats.identify(head, complete, libmagic.media_type(head), self._enabled)
+        verdict = formats.identify(head, complete, libmagic.media_type(head), self._enabled)
+        if (formats.span(verdict.format, head) or 0) > self._max_duration:
+            raise TooLong
+        return verdict
 
 
 class Digest(Check):
@@ -220,8 +227,10 @@ class Findings:
 class Examination(Check):
     """Every check of one upload, as one; the first to object ends it."""
 
-    def __init__(self, enabled: Container[str], digests: Mapping[str, bytes]) -> None:
-        self._sniff = Sniff(enabled)
+    def __init__(
+        self, enabled: Container[str], digests: Mapping[str, bytes], *, max_duration: float = math.inf
+    ) -> None:
+        self._sniff = Sniff(enabled, max_duration)
         self._digest = Digest(digests)
         self._checks: tuple[Check, ...] = (self._sniff, self._digest, Polyglot())
 

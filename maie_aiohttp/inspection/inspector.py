@@ -1,230 +1,62 @@
-"""A last look at a finished upload: is there audio in it that decodes? FFmpeg looks, in child processes.
-
-FFmpeg parses what strangers send, so it runs where a crash, a hang or a flood of memory costs that one upload
-its verdict and the server nothing (OWASP ASVS 5.0, 15.2.5). `decoder` is the child's program; there stands the
-protocol.
-"""
+"""A last look at a finished upload: is there audio in it that decodes, and for how long? `decoder` looks."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import sys
-from asyncio.subprocess import DEVNULL, PIPE
-from contextlib import asynccontextmanager, suppress
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast
 
 import structlog
 
-from maie_aiohttp.errors import Busy, Draining, NotAudio
-
-if TYPE_CHECKING:
-    from asyncio import StreamReader, StreamWriter
-    from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Sequence
+from maie_aiohttp.errors import Busy, NotAudio, TooLong
+from maie_aiohttp.inspection.children import DiedError, Pool
 
 PROGRAM = Path(__file__).with_name("decoder.py")
 
-# What the interpreter may need to find its libraries. No more: the server's environment may hold secrets.
-ENVIRONMENT = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-
-START_LIMIT = 30.0  # seconds until a child is ready; an idle machine needs 0.2
-WAIT_LIMIT = 60.0  # seconds until a child is free; a thousand files at once take 2 to 10
 ANSWER_LIMIT = 64  # bytes; the longest word has 11, and a number stands before it
 
 REFUSALS = {
     "video": "The file holds video.",
     "undecodable": "No audio in the file could be decoded.",
 }
-WORDS = {"audio", "unreadable", *REFUSALS}
+WORDS = {"audio", "unreadable", "long", *REFUSALS}
 
 log = structlog.get_logger()
 
 
-class Inspector:
-    """A pool of `workers` children; each decodes the first audio frame of one file at a time.
-
-    `timeout` (seconds) bounds a child's look at one file. `memory` (bytes) is
-    what a child may use above its size when idle.
-    """
+class Inspector(Pool):
+    """Children that decode the first audio frame of a file."""
 
     def __init__(self, *, workers: int, timeout: float, memory: int) -> None:
-        self._command = [sys.executable, "-P", str(PROGRAM), str(memory), str(2 * timeout)]
-        self._workers = workers
-        self._timeout = timeout
-        self._children: set[_Child] = set()
-        self._burials: set[asyncio.Task[None]] = set()
-        self._stopping = False
-        self._places: asyncio.Queue[_Child | None] = asyncio.Queue()  # free ones; None has to be filled first
-        self._vacate()
+        super().__init__(PROGRAM, workers=workers, timeout=timeout, memory=memory, longest=ANSWER_LIMIT)
 
-    async def start(self) -> None:
-        """Start the children ahead of the first file, without waiting until they are ready. May raise Busy."""
-        for _ in range(self._workers):
-            self._places.put_nowait(self._places.get_nowait() or await self._start_child())
+    async def inspect(self, path: Path, demuxer: str, most: float = math.inf) -> None:
+        """Return if FFmpeg's `demuxer` finds audio that decodes in the file at `path`, no video but covers, and
+        nothing that plays for more than `most` seconds.
 
-    async def stop(self) -> None:
-        """End all children; return when they are gone. Files they are looking at raise Draining."""
-        self._stopping = True
-        for running in self._children:
-            running.kill()
-        for _ in range(self._workers):
-            if child := await self._places.get():
-                self._end(child)
-        await asyncio.gather(*self._burials)
-        self._vacate()
-
-    async def inspect(self, path: Path, demuxer: str) -> None:
-        """Return if FFmpeg's `demuxer` finds audio that decodes in the file at `path`, and no video but covers.
-
-        Raises NotAudio if not, or if two children died of the file; Busy if there is no verdict within the
+        Raises NotAudio if not, or if two children died of the file; TooLong; Busy if there is no verdict within the
         time limit, no child, or no access to the file; Draining when the inspector stops.
         """
+        question = (str(path), demuxer) if most == math.inf else (str(path), demuxer, most)
         for _ in range(2):  # the first child may have died of something else
             try:
-                return _deliver(await self._ask(path, demuxer))
-            except _DiedError:
+                return _deliver(await self.ask(_word, *question))
+            except TimeoutError:
+                raise Busy("The file took too long to decode.") from None
+            except DiedError:
                 log.warning("decoder died", demuxer=demuxer)
         raise NotAudio("The file makes the decoder fail.")
 
-    async def _ask(self, path: Path, demuxer: str) -> str:
-        async with self._lent_child() as child:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    return await child.ask(path, demuxer)
-            except TimeoutError:
-                raise Busy("The file took too long to decode.") from None
 
-    @asynccontextmanager
-    async def _lent_child(self) -> AsyncIterator[_Child]:
-        """A child that is ready. It is ended if its question was left without an answer: a late one would be
-        taken for the next file's."""
-        child = await self._free_place()
-        try:
-            child = child or await self._start_child()
-            await self._greet(child)
-            yield child
-        except BaseException as error:
-            if child:
-                self._end(child)
-                child = None
-            if self._stopping and isinstance(error, Exception):
-                raise Draining("The server is stopping.") from None
-            raise
-        finally:
-            self._places.put_nowait(child)
-
-    async def _free_place(self) -> _Child | None:
-        """A living child, or None in the place of one."""
-        try:
-            async with asyncio.timeout(WAIT_LIMIT):
-                child = await self._places.get()
-        except TimeoutError:
-            raise Busy("Too many files are waiting to be decoded.") from None
-        if child and not child.alive:
-            self._end(child)
-            return None
-        return child
-
-    async def _start_child(self) -> _Child:
-        try:
-            child = await _Child.start(self._command)
-        except OSError:
-            raise Busy("No decoder could be started.") from None
-        self._children.add(child)
-        if self._stopping:  # stop() did not see it
-            child.kill()
-        return child
-
-    async def _greet(self, child: _Child) -> None:
-        try:
-            async with asyncio.timeout(START_LIMIT):
-                await child.ready()
-        except (TimeoutError, _DiedError):
-            raise Busy("No decoder could be started.") from None
-
-    def _end(self, child: _Child) -> None:
-        child.kill()
-        self._children.discard(child)
-        burial = asyncio.create_task(child.gone())
-        self._burials.add(burial)
-        burial.add_done_callback(self._burials.discard)
-
-    def _vacate(self) -> None:
-        for _ in range(self._workers):
-            self._places.put_nowait(None)
+def _word(answer: str) -> str:
+    if answer not in WORDS:
+        raise ValueError(answer)
+    return answer
 
 
 def _deliver(word: str) -> None:
     if word == "unreadable":
         raise Busy("The file could not be read.")
+    if word == "long":
+        raise TooLong
     if word in REFUSALS:
         raise NotAudio(REFUSALS[word])
-
-
-class _DiedError(Exception):
-    """The child ended, or no longer speaks the protocol."""
-
-
-class _Child:
-    """A process that runs `decoder`, and the protocol spoken with it."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-        self._questions = cast("StreamWriter", process.stdin)  # never None: pipes were asked for
-        self._answers = cast("StreamReader", process.stdout)
-        self._ready = False
-        self._asked = 0
-
-    @classmethod
-    async def start(cls, command: Sequence[str]) -> Self:
-        """In a session of its own, as Ctrl-C in the server's terminal is the server's business."""
-        return cls(
-            await asyncio.create_subprocess_exec(
-                *command,
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=DEVNULL,
-                limit=ANSWER_LIMIT,
-                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-                start_new_session=True,
-            )
-        )
-
-    @property
-    def alive(self) -> bool:
-        return self._process.returncode is None and not self._answers.at_eof()
-
-    async def ready(self) -> None:
-        """Return when the process waits for questions. Raises _DiedError if it never will."""
-        if not self._ready and await self._line() != "ready":
-            raise _DiedError
-        self._ready = True
-
-    async def ask(self, path: Path, demuxer: str) -> str:
-        """The decoder's word for a file. Raises _DiedError if there is none, or an answer to something else."""
-        self._asked += 1
-        self._questions.write(json.dumps([self._asked, str(path), demuxer]).encode("ascii") + b"\n")
-        with suppress(ConnectionError):  # the missing answer tells as much
-            await self._questions.drain()
-        number, _, word = (await self._line()).partition(" ")
-        if number != str(self._asked) or word not in WORDS:
-            raise _DiedError
-        return word
-
-    async def _line(self) -> str:
-        try:
-            return (await self._answers.readuntil(b"\n")).decode("ascii").rstrip()
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, UnicodeDecodeError):
-            raise _DiedError from None
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            self._process.kill()
-
-    async def gone(self) -> None:
-        """Return when the process has been waited for and both pipes are closed."""
-        self._questions.close()
-        await self._process.communicate()

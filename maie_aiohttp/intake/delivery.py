@@ -6,6 +6,7 @@ A `Delivery` is one request and has one outcome: all of its files are settled to
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from maie_aiohttp.inspection.checks import Examination, Findings, Progress, size
 from maie_aiohttp.inspection.inspector import Inspector
 from maie_aiohttp.inspection.scanner import NoScanner
 from maie_aiohttp.intake.claims import Claims
-from maie_aiohttp.intake.duplicates import Reuse, nobody
+from maie_aiohttp.intake.duplicates import FindStandIns, Reuse, nobody
 from maie_aiohttp.intake.idempotency import Key
 from maie_aiohttp.intake.locks import Locks, uninterruptible
 from maie_aiohttp.intake.settlement import Received, Settlement, discard
@@ -55,6 +56,10 @@ class Rules:
     """Names from `formats.BY_NAME`."""
     reuse: bool = False
     """Whether what its owner has stored already is not stored again where it comes in one request."""
+    max_duration: float = math.inf
+    """Seconds that one file may play."""
+    finds_facts: bool = False
+    """Whether what is stored is examined before it is handed off."""
 
 
 class Intake:
@@ -128,11 +133,16 @@ class Intake:
         most = most or declared.at_most or self.rules.max_size
         return Need(declared.at_most or 1, min(most, self.max_size(caller)))
 
+    def settlement(self, stand_ins: FindStandIns = nobody) -> Settlement:
+        """For the files of one request; for some, others may stand in."""
+        return Settlement(self.store, self.catalog, self.hub, stand_ins, finds_facts=self.rules.finds_facts)
+
     async def inspect(self, received: Received) -> None:
-        """Have a finished file decoded where its head alone did not tell enough. Raises `NotAudio`."""
-        if received.findings.demuxer is not None:
+        """Have a finished file decoded where its head alone did not tell enough. Raises `NotAudio` and `TooLong`."""
+        found, most = received.findings, self.rules.max_duration
+        if found.demuxer is not None or most < math.inf:
             file = self.store.path(self.store.locator_of(received.upload.id))
-            await self.inspector.inspect(file, received.findings.demuxer)
+            await self.inspector.inspect(file, found.format.demuxer, most)
 
     async def scan(self, received: Received, begin: Callable[[Upload], Awaitable[None]]) -> None:
         """Have a finished file looked through for malware; if that takes place, `begin` hears it first. Raises
@@ -191,7 +201,7 @@ class Delivery:
         self._caller = caller
         self._reservation = reservation
         self._limit = size_limit(intake.max_size(caller), reservation.size)
-        self._settlement = Settlement(intake.store, intake.catalog, intake.hub, intake.stand_ins)
+        self._settlement = intake.settlement(intake.stand_ins)
         self._begun: list[UUID] = []
         self._received: list[Received] = []
         self._owned = ExitStack()
@@ -248,7 +258,8 @@ class Delivery:
 
     async def _examined(self, upload: Upload, declared: Declared, chunks: AsyncIterator[bytes]) -> tuple[int, Findings]:
         store, progress = self._intake.store, Progress()
-        examination = Examination(self._intake.rules.formats, declared.digests)
+        rules = self._intake.rules
+        examination = Examination(rules.formats, declared.digests, max_duration=rules.max_duration)
         with self._intake.hub.reception(upload, progress):
             size = await store.append(
                 store.locator_of(upload.id),

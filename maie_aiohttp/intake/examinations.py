@@ -3,6 +3,7 @@ memory; what is not among them is rebuilt from the stored bytes: slower, and alw
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Container
 from uuid import UUID
@@ -18,9 +19,12 @@ KEPT = 256
 class Examinations:
     """The examinations of uploads that are under way."""
 
-    def __init__(self, store: Store, formats: Container[str], *, workers: int = 1) -> None:
+    def __init__(
+        self, store: Store, formats: Container[str], *, max_duration: float = math.inf, workers: int = 1
+    ) -> None:
         self._store = store
         self._formats = formats
+        self._max_duration = max_duration
         self._workers = workers
         self._kept: OrderedDict[UUID, tuple[int, Examination]] = OrderedDict()
 
@@ -44,7 +48,7 @@ class Examinations:
 
     async def _rebuilt(self, upload: Upload, check: Observe) -> Examination:
         terms = upload.terms or Terms()
-        examination = Examination(self._formats, terms.digests)
+        examination = Examination(self._formats, terms.digests, max_duration=self._max_duration)
 
         def observe(chunk: Chunk) -> None:
             check(chunk)

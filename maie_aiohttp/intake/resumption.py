@@ -38,7 +38,7 @@ from maie_aiohttp.intake.examinations import Examinations
 from maie_aiohttp.intake.locks import uninterruptible
 from maie_aiohttp.intake.pieces import Arrival, Interruption, Piece, agreed, check_open
 from maie_aiohttp.intake.screening import Screening
-from maie_aiohttp.intake.settlement import Received, Settlement
+from maie_aiohttp.intake.settlement import Received
 from maie_aiohttp.interfaces import Ahead, Content
 from maie_aiohttp.model import Declared, Metadata, Status, Terms, Upload
 
@@ -58,7 +58,9 @@ class Resumption:
         self._catalog = intake.catalog
         self._locks = intake.locks
         self._claims = intake.claims
-        self._examinations = Examinations(intake.store, intake.rules.formats, workers=workers)
+        self._examinations = Examinations(
+            intake.store, intake.rules.formats, max_duration=intake.rules.max_duration, workers=workers
+        )
         self._screening = Screening(intake)
         self.lifetime = lifetime
         """How long an upload is kept that nobody continues."""
@@ -253,8 +255,7 @@ class Resumption:
     async def _settle(self, received: Received) -> Upload:
         await self._intake.inspect(received)
         async with self._screening.passed(received):
-            settlement = Settlement(self._store, self._catalog, self._intake.hub)
-            (upload,) = await settlement.settle([received], charge=received.upload.charge)
+            (upload,) = await self._intake.settlement().settle([received], charge=received.upload.charge)
         self._claims.end(upload.id)
         return upload
 

@@ -33,11 +33,14 @@ class Received:
 class Settlement:
     """The files of one request, settled together."""
 
-    def __init__(self, store: Store, catalog: Catalog, hub: Hub, stand_ins: FindStandIns = nobody) -> None:
+    def __init__(
+        self, store: Store, catalog: Catalog, hub: Hub, stand_ins: FindStandIns = nobody, *, finds_facts: bool = False
+    ) -> None:
         self._store = store
         self._catalog = catalog
         self._hub = hub
         self._stand_ins = stand_ins
+        self._finds_facts = finds_facts
         self.decided = True
         """Whether it is known what is stored. As long as it is not, the marks must stay, for start-up."""
 
@@ -85,7 +88,7 @@ class Settlement:
             for one in received:
                 id, extension = one.upload.id, one.findings.format.extension
                 locator = await self._store.publish(self._store.locator_of(id), id, extension)
-                uploads.append(_stored(one, locator))
+                uploads.append(_stored(one, locator, facts_pending=self._finds_facts))
         except IntakeError:
             await self._retract(uploads)
             raise
@@ -127,7 +130,7 @@ async def discard(store: Store, id: UUID) -> None:
         log.warning("unfinished upload not discarded", upload=str(id), reason=str(error))
 
 
-def _stored(received: Received, locator: str) -> Upload:
+def _stored(received: Received, locator: str, *, facts_pending: bool) -> Upload:
     found = received.findings
     stored = Stored(
         size=received.size,
@@ -136,6 +139,7 @@ def _stored(received: Received, locator: str) -> Upload:
         sha256=found.sha256,
         locator=locator,
         at=datetime.now(UTC),
+        facts_pending=facts_pending,
     )
     return replace(
         received.upload,

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from maie_aiohttp.pages import content, events, handoffs, health, openapi, status, uploads
+from maie_aiohttp.pages import content, events, handoffs, health, openapi, status, uploads, waveform
 from maie_aiohttp.web.records import COLLECTION, STATUS
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -26,6 +26,7 @@ ROUTES = (
     _page(COLLECTION, uploads.list_uploads),
     _page(f"{COLLECTION}/{{id}}", uploads.show, allow_head=False),
     _page(f"{COLLECTION}/{{id}}/content", content.content),
+    _page(f"{COLLECTION}/{{id}}/waveform", waveform.waveform, allow_head=False),
     _page(f"{COLLECTION}/{{id}}/events", events.follow),
     _page("/v1/events", events.follow_all),
     _page("/v1/handoffs", handoffs.list_handoffs),

@@ -30,7 +30,7 @@ async def content(request: web.Request) -> web.StreamResponse:
     followed = await follow(request)
     if followed is not None:
         return followed
-    upload, stored = await _intact(request)
+    upload, stored = await intact(request)
     etag = ETag(stored.sha256)
     strong = tuple(candidate for candidate in request.if_match or () if not candidate.is_weak)
     if request.if_match and not _matches(strong, etag):
@@ -43,7 +43,8 @@ async def content(request: web.Request) -> web.StreamResponse:
     return await _send(request, upload, stored, wanted)
 
 
-async def _intact(request: web.Request) -> tuple[Upload, Stored]:
+async def intact(request: web.Request) -> tuple[Upload, Stored]:
+    """The upload asked for, if its recording is there as it was sent. Raises `NotFound`, `Gone` and `Damaged`."""
     catalog, store = request.app[CATALOG], request.app[STORE]
     upload = own(request, await catalog.get(identifier(request)))
     check_open(upload)

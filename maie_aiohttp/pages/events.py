@@ -1,8 +1,9 @@
 """Server-sent events (HTML standard, section 9.2): what becomes of one upload, or of all.
 
-The statuses and `deleted` carry the record, and an id from which a client that was away goes on; where that is too long
-ago, its stream begins anew, with what there is. `received` carries a number of bytes, a few times a second. An upload
-that comes in one request may end without a record: `rejected` for what it is, or else, its sender lost, just `deleted`.
+The statuses, `examined` and `deleted` carry the record, and an id from which a client that was away goes on; where that
+is too long ago, its stream begins anew, with what there is. `received` carries a number of bytes, a few times a second.
+An upload that comes in one request may end without a record: `rejected` for what it is, or else, its sender lost, just
+`deleted`. `examined` comes behind `stored`, and so only to those who follow all.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ KEPT = 256
 """Changes that are remembered, and that may wait for one listener: with 20 KB of metadata each, 5 MB."""
 
 DELETED = "deleted"
+EXAMINED = "examined"
 ENDS = frozenset({Status.STORED.value, Status.REJECTED.value, Status.EXPIRED.value, DELETED})
 
 Publish = Callable[[Upload], None]
@@ -32,7 +33,7 @@ class Change:
     """An upload that came into a state, or was deleted in one. Listeners share it, and what is made of it."""
 
     name: str
-    """A status, or `deleted`."""
+    """A status, `deleted` or `examined`."""
     upload: Upload
     id: str | None = None
 

@@ -17,7 +17,7 @@ from maie_aiohttp.credentials import WITHOUT_KEY, Caller
 from maie_aiohttp.errors import Busy, IntakeError, Rejected
 from maie_aiohttp.inspection.checks import Progress
 from maie_aiohttp.model import Status, Upload
-from maie_aiohttp.progress.events import DELETED, KEPT, Change, Counts, Listener, Reception
+from maie_aiohttp.progress.events import DELETED, EXAMINED, KEPT, Change, Counts, Listener, Reception
 
 SAMPLE = 0.25
 """Seconds between two looks at how far uploads have come."""
@@ -58,6 +58,10 @@ class Hub:
     def deleted(self, upload: Upload) -> None:
         """Tell that there is no such upload any more."""
         self._announce(DELETED, upload)
+
+    def examined(self, upload: Upload) -> None:
+        """Tell what was found out about a stored upload."""
+        self._announce(EXAMINED, upload)
 
     def begun(self, upload: Upload) -> None:
         """Tell of an upload without a record."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from maie_aiohttp.model import Metadata, Upload
+from maie_aiohttp.model import Facts, Finding, Metadata, Stored, Upload
 
 COLLECTION = "/v1/uploads"
 PROCESS = "/v1/process"
@@ -36,7 +36,30 @@ def as_json(upload: Upload, root: str) -> dict[str, object]:
         "reason": upload.reason,
         "owner": upload.owner,
         "metadata": _metadata(upload.metadata),
-        "links": {"self": here, "content": f"{here}/content"},
+        "facts": stored and _facts(stored),
+        "links": {"self": here, "content": f"{here}/content", "waveform": f"{here}/waveform"},
+    }
+
+
+def _facts(stored: Stored) -> dict[str, object] | None:
+    """None where nobody has looked for any, or will."""
+    if stored.facts_pending:
+        return _told("pending", stored, Facts())
+    if stored.facts is None:
+        return None
+    return _told("failed" if Finding.UNEXAMINED in stored.facts.findings else "found", stored, stored.facts)
+
+
+def _told(status: str, stored: Stored, facts: Facts) -> dict[str, object]:
+    return {
+        "status": status,
+        "container": stored.format,
+        "codec": facts.codec,
+        "duration": facts.duration,
+        "sample_rate": facts.sample_rate,
+        "channels": facts.channels,
+        "bit_rate": facts.bit_rate,
+        "findings": [finding.value for finding in facts.findings],
     }
 
 

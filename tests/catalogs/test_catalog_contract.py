@@ -20,7 +20,20 @@ from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.credentials import Key, Scope
 from maie_aiohttp.errors import Busy, NotFound, StorageFailed, StorageFull
 from maie_aiohttp.limits.quota import Need, Quota
-from maie_aiohttp.model import TRANSITIONS, Charge, KeyUse, Position, Settled, Status, Terms, Upload
+from maie_aiohttp.model import (
+    TRANSITIONS,
+    Charge,
+    Facts,
+    Finding,
+    KeyUse,
+    Outline,
+    Position,
+    Settled,
+    Sought,
+    Status,
+    Terms,
+    Upload,
+)
 from tests.layers import (
     MIB,
     NOON,
@@ -29,6 +42,7 @@ from tests.layers import (
     impatient,
     locked,
     memory_disk,
+    pending,
     pragma,
     query,
     small,
@@ -38,6 +52,7 @@ from tests.layers import (
     upload,
 )
 
+SECOND = timedelta(seconds=1)
 ID = UUID("abcdef00-0000-4000-8000-000000000001")
 
 
@@ -884,3 +899,139 @@ async def test_a_catalog_that_lost_a_table_fails_without_telling_how(catalog: Sq
     query(path, "DROP TABLE uploads")
     with pytest.raises(StorageFailed):
         await catalog.known([])
+
+
+FACTS = Facts("pcm_s16le", 1.234567, 16_000, 2, 256_000, (Finding.SILENT, Finding.TRUNCATED))
+
+
+def with_facts(upload: Upload, facts: Facts) -> Upload:
+    return replace(upload, stored=replace(stored_part(upload), facts_pending=False, facts=facts))
+
+
+@pytest.mark.parametrize("facts", [FACTS, Facts(), Facts(findings=(Finding.UNEXAMINED,)), Facts(duration=0.0)])
+async def test_keeps_facts(catalog: SqlCatalog, facts: Facts) -> None:
+    given = pending()
+    await catalog.settle([given])
+    assert await catalog.get(given.id) == given
+    assert await catalog.facts.record({given.id: facts}) == {given.id}
+    assert await catalog.get(given.id) == with_facts(given, facts)
+    assert await catalog.facts.pending(9) == []
+
+
+async def test_those_who_wait_for_facts_come_the_oldest_first(catalog: SqlCatalog) -> None:
+    waiting = [pending() for _ in range(3)]
+    late = [replace(one, stored=replace(stored_part(one), at=NOON + n * SECOND)) for n, one in enumerate(waiting)]
+    await catalog.settle([*reversed(late), upload()])
+    assert await catalog.facts.pending(2) == late[:2]
+    assert await catalog.facts.pending(9) == late
+    await catalog.facts.forgo()
+    assert await catalog.facts.pending(9) == []
+    assert (await catalog.get(late[0].id)).stored == replace(stored_part(late[0]), facts_pending=False)
+
+
+async def test_there_are_no_facts_of_what_is_not_there(catalog: SqlCatalog) -> None:
+    begun = receiving()
+    await catalog.create(begun)
+    assert await catalog.facts.record({uuid4(): FACTS, begun.id: FACTS}) == set()
+    assert await catalog.get(begun.id) == begun
+
+
+async def test_what_waits_for_its_facts_is_told_to_nobody_and_what_is_behind_it_waits_too(path: Path) -> None:
+    rung: list[object] = []
+    catalog = await SqlCatalog.open(f"sqlite:///{path}", ring=lambda: rung.append(path))
+    first, waiting, last = upload(), pending(), upload()
+    for one in (first, waiting, last):
+        await catalog.settle([one])
+    assert [letter.upload for letter in await catalog.outbox.fresh("log", 9)] == [first]
+    rung.clear()
+    await catalog.facts.record({waiting.id: FACTS})
+    assert rung
+    told = [first, with_facts(waiting, FACTS), last]
+    assert [letter.upload for letter in await catalog.outbox.fresh("log", 9)] == told
+    await catalog.close()
+
+
+async def test_without_facts_nobody_waits_for_them_any_more(path: Path) -> None:
+    rung: list[object] = []
+    catalog = await SqlCatalog.open(f"sqlite:///{path}", ring=lambda: rung.append(path))
+    await catalog.settle([pending()])
+    assert await catalog.outbox.fresh("log", 9) == []
+    rung.clear()
+    await catalog.facts.forgo()
+    assert rung
+    assert len(await catalog.outbox.fresh("log", 9)) == 1
+    await catalog.close()
+
+
+SOUGHT = [
+    (Sought(), 5),
+    (Sought(duration_min=2), 2),
+    (Sought(duration_max=1.5), 2),
+    (Sought(duration_min=1, duration_max=1), 1),
+    (Sought(codec="mp3"), 1),
+    (Sought(finding=Finding.SILENT), 1),
+    (Sought(finding=Finding.CORRUPT), 0),
+    (Sought(codec="pcm_s16le", duration_min=1.6, finding=Finding.CLIPPED), 1),
+]
+
+
+@pytest.mark.parametrize(("sought", "number"), SOUGHT)
+async def test_finds_uploads_by_their_facts(catalog: SqlCatalog, path: Path, sought: Sought, number: int) -> None:
+    known = [
+        Facts("mp3", 1.0),
+        Facts("pcm_s16le", 1.5, findings=(Finding.CLIPPED, Finding.SILENT)),
+        Facts("pcm_s16le", 2.0, findings=(Finding.CLIPPED,)),
+        Facts("flac", 7_200.0),
+        Facts(findings=(Finding.UNEXAMINED,)),
+    ]
+    given = {pending().id: facts for facts in known}
+    await catalog.settle([upload(id) for id in given])
+    assert await catalog.facts.record({**given, uuid4(): FACTS}) == given.keys()
+    found = await catalog.list(9, status=None, after=None, sought=sought)
+    assert len(found) == number
+
+
+@pytest.mark.parametrize(
+    ("sought", "index"),
+    [
+        (Sought(duration_min=1), "uploads_newest_by_duration"),
+        (Sought(codec="mp3"), "uploads_newest_by_codec"),
+        (Sought(finding=Finding.SILENT), "uploads_newest_with_findings"),
+    ],
+)
+async def test_a_search_walks_an_index_in_its_order(catalog: SqlCatalog, sought: Sought, index: str) -> None:
+    said: list[str] = []
+
+    def explain(connection: Any, _cursor: object, statement: str, values: Any, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            rows = connection.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+            said.extend(row[3] for row in rows)
+
+    event.listen(catalog._database._engine, "before_cursor_execute", explain)
+    await catalog.list(9, status=None, after=None, sought=sought)
+    assert len(said) == 1
+    assert index in said[0]
+
+
+async def test_those_who_wait_are_found_without_looking_at_all_others(catalog: SqlCatalog, path: Path) -> None:
+    plan = "EXPLAIN QUERY PLAN SELECT * FROM uploads WHERE facts_pending = 1 ORDER BY stored_at LIMIT 9"
+    assert "uploads_unexamined" in str(query(path, plan))
+    said: list[str] = []
+    event.listen(catalog._database._engine, "before_cursor_execute", lambda *given: said.append(given[2]))
+    await catalog.facts.pending(9)
+    assert "uploads.facts_pending = 1 ORDER BY uploads.stored_at" in " ".join(said[0].split())
+
+
+async def test_keeps_the_first_outline_as_long_as_the_upload(catalog: SqlCatalog) -> None:
+    given, other = upload(), upload()
+    await catalog.settle([given, other])
+    outline = Outline(48_000, 16, bytes(range(256)))
+    assert await catalog.waveforms.find(given.id) == ()
+    await catalog.waveforms.keep(given.id, outline)
+    await catalog.waveforms.keep(given.id, None)
+    await catalog.waveforms.keep(other.id, None)
+    await catalog.waveforms.keep(uuid4(), outline)
+    assert await catalog.waveforms.find(given.id) == (outline,)
+    assert await catalog.waveforms.find(other.id) == (None,)
+    await catalog.remove(given.id)
+    assert await catalog.waveforms.find(given.id) == ()

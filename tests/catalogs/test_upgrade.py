@@ -26,7 +26,7 @@ from maie_aiohttp.credentials import Key, Scope, Token
 from maie_aiohttp.errors import StorageFailed
 from maie_aiohttp.limits.quota import Need, Quota
 from maie_aiohttp.model import KeyUse, Status, Terms
-from tests.layers import NOON, query, sql_catalog, stored_part, upload
+from tests.layers import NOON, pending, query, sql_catalog, stored_part, upload
 
 
 def scripts() -> ScriptDirectory:
@@ -104,8 +104,19 @@ async def test_the_first_catalog_is_taken_over(path: Path) -> None:
     assert query(path, "SELECT * FROM outbox") == [(7, found.id.hex, "upload.stored", 2_000_000)]
 
 
+def forget_facts(path: Path) -> None:
+    """Make the catalog one of the revision before there were facts."""
+    for index in ("unexamined", "newest_by_duration", "newest_by_codec", "newest_with_findings"):
+        query(path, f"DROP INDEX uploads_{index}")
+    for column in ("facts_pending", "codec", "duration", "sample_rate", "channels", "bit_rate", "findings"):
+        query(path, f"ALTER TABLE uploads DROP COLUMN {column}")
+    query(path, "DROP TABLE waveforms")
+    query(path, "UPDATE alembic_version SET version_num = '0009'")
+
+
 def forget_tokens(path: Path) -> None:
     """Make the catalog one of a revision before there were upload tokens."""
+    forget_facts(path)
     query(path, "DROP TABLE token_uses")
     query(path, "UPDATE alembic_version SET version_num = '0008'")
 
@@ -214,6 +225,18 @@ async def test_a_catalog_without_tokens_is_taken_over(path: Path) -> None:
     async with sql_catalog(path) as catalog:
         assert await catalog.get(given.id) == given
         assert await catalog.tokens.take(token, given.id) == given.id
+
+
+async def test_nobody_waits_for_the_facts_of_what_was_stored_before_there_were_any(path: Path) -> None:
+    given, new = upload(), pending()
+    async with sql_catalog(path) as catalog:
+        await catalog.settle([given])
+    forget_facts(path)
+    async with sql_catalog(path) as catalog:
+        assert await catalog.list(9, status=None, after=None) == [given]
+        await catalog.settle([new])
+        assert await catalog.facts.pending(9) == [new]
+        assert await catalog.waveforms.find(given.id) == ()
 
 
 async def refused(path: Path) -> str:
