@@ -195,7 +195,10 @@ def test_the_signature_alone_is_no_archive(tail: bytes) -> None:
     assert objection(Polyglot(), tail) is None
 
 
-@given(st.binary(max_size=200), st.lists(st.sampled_from([b"PK\5\6", b"\0" * 18, b"wave"]), max_size=60))
+@given(
+    st.binary(max_size=200).filter(lambda samples: Polyglot.DIRECTORY not in samples),
+    st.lists(st.sampled_from([b"PK\5\6", b"\0" * 18, b"wave"]), max_size=60),
+)
 def test_no_signature_among_samples_is_an_archive(samples: bytes, pieces: list[bytes]) -> None:
     assert objection(Polyglot(), samples, *pieces) is None
 
