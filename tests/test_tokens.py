@@ -205,6 +205,15 @@ async def test_it_goes_on_with_its_upload_and_with_no_other(server: Server, fiel
             assert answer.status == status
 
 
+async def test_a_page_of_another_site_may_send_what_it_was_given(server: Server) -> None:
+    """A browser does not add a token by itself, also where it was made without a key."""
+    assert server.client.app is not None
+    token = Token(uuid4(), None, "ada", None, datetime.now(UTC) + timedelta(minutes=1))
+    page = {"Origin": "https://app.example.org", "Sec-Fetch-Site": "cross-site"}
+    sender = bearer(server.client.app[ACCESS]._signer.sign(token))
+    assert (await raw(server.session, {**page, **sender}, WAV)).status == 201
+
+
 async def test_no_token_is_made_with_a_token(server: Server) -> None:
     async with server.session.post(TOKENS, headers=await server.token()) as answer:
         assert answer.status == 403

@@ -144,7 +144,7 @@ def _check(request: web.Request, scopes: tuple[Scope, ...]) -> None:
     known = known_caller(request)
     if known is None:
         raise Unauthenticated("This needs an API key, and one that is valid.")
-    if known.key is None:
+    if known.key is None and known.token is None:
         request.app[BROWSERS].check(request)
     if not any(known.may(scope) for scope in scopes):
         raise NotPermitted(f"This needs a key with the scope {' or '.join(scopes)}.")
