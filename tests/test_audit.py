@@ -135,6 +135,7 @@ async def test_one_line_a_request(complete: Client, name: str) -> None:
         "uploads": uploads(path if "{id}" in row.route else place or ""),
         "key": "ada",
         "owner": "court",
+        "token": None,
         "address": "127.0.0.1",
         "request": id,
     }

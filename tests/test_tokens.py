@@ -320,6 +320,8 @@ async def test_the_log_names_it_and_never_shows_it(server: Server) -> None:
         await raw(server.session, bearer(token), WAV)
         await raw(server.session, bearer(token), WAV)
         await raw(server.session, bearer(f"{token}x"), WAV)
+    told = [(line["status"], line["key"], bool(line["token"])) for line in lines if line["event"] == "audit"]
+    assert told == [(201, "ada", True), (409, "ada", True), (401, None, False)]
     assert token not in str(lines)
     assert token[-20:] not in str(lines)
 

@@ -32,6 +32,7 @@ async def write(request: web.Request, response: web.StreamResponse) -> None:
             uploads=[str(id) for id in _about(request)],
             key=caller and caller.key,
             owner=caller and caller.owner,
+            token=str(caller.token_id) if caller and caller.token_id else None,
             address=_address(request),
             request=request_id(request),
         )
