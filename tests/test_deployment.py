@@ -18,6 +18,7 @@ from aiohttp import ClientConnectorError, ClientSession, TCPConnector
 from maie_aiohttp.settings import load
 from tests import certificates
 from tests.certificates import Pair, issue
+from tests.crew import until
 from tests.scenarios import process
 from tests.wire import COLLECTION, WAV
 
@@ -118,4 +119,5 @@ async def test_nginx_passes_on_what_is_true(folder: Path, tmp_path: Path) -> Non
             assert answer.status == 403
         async with client.post(COLLECTION, data=WAV, headers={"Origin": origin}) as answer:
             assert answer.status == 201
-        assert any('"address": "127.0.0.1"' in line and '"action": "create"' in line for line in server.log)
+        said = ('"address": "127.0.0.1"', '"action": "create"')
+        await until(lambda: any(all(word in line for word in said) for line in server.log))

@@ -166,7 +166,7 @@ async def _told(stream: StreamReader, line: bytes) -> None:
 async def test_where_clients_are_is_the_proxys_word(edge: Edge, fields: dict[str, str]) -> None:
     answer = await edge.exchange(sized(WAV, *lines(fields)))
     assert answer.status == 201
-    assert answer.headers["location"].startswith("http://edge/v1/uploads/")
+    assert answer.headers["location"].startswith(f"http://localhost{COLLECTION}/")
 
 
 async def test_a_client_that_is_lost_is_lost_for_the_server(edge: Edge) -> None:
