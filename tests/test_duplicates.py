@@ -191,7 +191,7 @@ async def test_the_first_may_go(client: Client) -> None:
 @every_door_of_one_request
 async def test_the_first_is_the_answer_where_it_may_be(folder: Path, door: Door) -> None:
     async with serving(reusing(folder)) as client:
-        first = await by_body(client)
+        first = await door(client)
         async with following(client) as stream:
             assert await door(client) == first
             *_, deleted = await stream.until("deleted")
@@ -199,6 +199,15 @@ async def test_the_first_is_the_answer_where_it_may_be(folder: Path, door: Door)
         assert await listed(client) == [first]
         assert announced(folder) == [first["id"]]
         assert len(files(folder)) == 1
+
+
+async def test_what_comes_with_other_fields_is_stored(folder: Path) -> None:
+    """They may say what is to be made of the recording."""
+    async with serving(reusing(folder)) as client:
+        first = await by_body(client)
+        again = await by_form(client)
+        assert (again["duplicate_of"], again["metadata"]) == (first["id"], {"case": "7"})
+        assert announced(folder) == [first["id"], again["id"]]
 
 
 @pytest.mark.parametrize("door", [by_ietf, by_tus])
@@ -211,7 +220,7 @@ async def test_resumable_uploads_are_only_reported(folder: Path, door: Door) -> 
 
 async def test_a_form_may_bring_something_new_as_well(folder: Path) -> None:
     async with serving(reusing(folder)) as client:
-        first = await by_body(client)
+        first = await by_form(client)
         again, new, twice = await form(client, WAV, FLAC, FLAC)
         assert again == first
         assert twice["duplicate_of"] == new["id"]
@@ -252,7 +261,7 @@ async def test_a_deleted_one_is_no_answer(folder: Path) -> None:
 @every_door_of_one_request
 async def test_a_key_comes_first(folder: Path, door: Door) -> None:
     async with serving(reusing(folder)) as client:
-        first = await by_body(client, FLAC)
+        first = await door(client, FLAC)
         answers = [await door(client, WAV, Idempotency_Key="a") for _ in range(2)]
         assert answers[0] == answers[1]
         again = [await door(client, FLAC, Idempotency_Key="b") for _ in range(2)]

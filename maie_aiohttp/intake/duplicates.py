@@ -18,15 +18,17 @@ async def nobody(_: Sequence[Upload]) -> Mapping[UUID, Upload]:
 
 
 class Reuse:
-    """Whatever is stored already stands for what comes again, unless its file is seen not to be what it was."""
+    """Whatever is stored already stands for what comes again with the same fields, as these may say what is to be made
+    of it; unless its file is seen not to be what it was."""
 
     def __init__(self, store: Store, catalog: Catalog) -> None:
         self._store = store
         self._catalog = catalog
 
     async def __call__(self, uploads: Sequence[Upload]) -> Mapping[UUID, Upload]:
+        fields = uploads[0].metadata  # those of a request are the same for all of its files
         firsts = await self._catalog.firsts(uploads)
-        return {id: first for id, first in firsts.items() if await self._is_whole(first)}
+        return {id: first for id, first in firsts.items() if first.metadata == fields and await self._is_whole(first)}
 
     async def _is_whole(self, upload: Upload) -> bool:
         stored = upload.stored
