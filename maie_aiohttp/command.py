@@ -14,8 +14,9 @@ from pathlib import Path
 
 import structlog
 
-from maie_aiohttp import app, journal, keys, letters, settings, tokens
+from maie_aiohttp import app, assembly, journal, settings
 from maie_aiohttp.catalogs.database import is_damage
+from maie_aiohttp.commands import keys, letters, tokens
 from maie_aiohttp.crew import shares
 from maie_aiohttp.errors import IntakeError
 from maie_aiohttp.fsck.command import add_to as add_fsck
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     allocator.tune()
     try:
         configured = settings.load(chosen.config)
-        app.check(configured)
+        assembly.check(configured)
         shares.check(configured)
         if chosen.command == "check-config":
             sys.stdout.write(settings.render(configured))
@@ -84,7 +85,7 @@ def sweep(configured: settings.Settings) -> int:
 
 
 async def _sweep(configured: settings.Settings) -> None:
-    log.info("swept", uploads=await app.sweep(configured, app.check(configured)))
+    log.info("swept", uploads=await assembly.sweep(configured, assembly.check(configured)))
 
 
 _ADVICE = (

@@ -16,7 +16,7 @@ from functools import partial
 
 import structlog
 
-from maie_aiohttp import app, journal
+from maie_aiohttp import app, assembly, journal
 from maie_aiohttp.crew import shares
 from maie_aiohttp.crew.siblings import Exchange, Siblings
 from maie_aiohttp.crew.supervisor import SIGNALS, Start, Supervisor
@@ -38,7 +38,7 @@ def run(settings: Settings, certificate: Certificate | None) -> int:
     """Serve until SIGTERM or SIGINT; the supervisor keeps the certificate for workers to come. Returns the exit status.
     Raises what keeps a server from starting."""
     check_parser()
-    app.raise_descriptor_limit()
+    assembly.raise_descriptor_limit()
     folder = DataFolder(settings.storage.folder)
     folder.open()
     try:
@@ -55,7 +55,7 @@ def run(settings: Settings, certificate: Certificate | None) -> int:
 
 async def _begin(settings: Settings, folder: DataFolder) -> Sequence[socket.socket]:
     """What is done once for all workers. Returns the sockets that now listen."""
-    await app.recover_once(settings, folder)
+    await assembly.recover_once(settings, folder)
     return [_Listening.of(one) for one in await bind(settings.server)]
 
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from maie_aiohttp import app
+from maie_aiohttp import assembly
 from maie_aiohttp.catalogs.raw import RawCatalog, sqlite_file
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.fsck.examiner import Examiner
@@ -88,8 +88,8 @@ async def _subject(settings: Settings, enter: Callable[[DataFolder], None], rate
         folder = DataFolder(settings.storage.folder)
         stack.callback(folder.close)
         enter(folder)
-        store = app.disk_store(settings, folder)
+        store = assembly.disk_store(settings, folder)
         stack.callback(store.close)
         locks = Locks(folder.locks_file)
         stack.callback(locks.close)
-        yield Subject(store, folder.descriptor, locks, app.catalog_url(settings, folder), Throttle(rate))
+        yield Subject(store, folder.descriptor, locks, assembly.catalog_url(settings, folder), Throttle(rate))

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from uuid import uuid4
 
-from maie_aiohttp import app
+from maie_aiohttp import assembly
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.fsck.findings import Report
 from maie_aiohttp.fsck.run import repair
@@ -81,9 +81,9 @@ class Recovery(Errand):
             folder = DataFolder(self.folder)
             stack.callback(folder.close)
             folder.open()
-            store = app.disk_store(settings, folder)
+            store = assembly.disk_store(settings, folder)
             stack.callback(store.close)
-            catalog = await SqlCatalog.open(app.catalog_url(settings, folder))
+            catalog = await SqlCatalog.open(assembly.catalog_url(settings, folder))
             stack.push_async_callback(catalog.close)
             arm()
             await recover(store, catalog)

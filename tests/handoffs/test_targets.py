@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maie_aiohttp import app
+from maie_aiohttp import assembly
 from maie_aiohttp.handoffs.targets import TARGETS, build
 from maie_aiohttp.settings import ConfigurationError, Settings, load, render
 from tests.conftest import configure
@@ -22,13 +22,13 @@ def settings(*names: str, **groups: object) -> Settings:
 
 def problem(*names: str, **groups: object) -> str:
     with pytest.raises(ConfigurationError) as raised:
-        app.check(settings(*names, **groups))
+        assembly.check(settings(*names, **groups))
     return str(raised.value)
 
 
 async def test_all_of_them_are_built_in_the_order_given() -> None:
     chosen = settings(*TARGETS, webhook={"url": URL, "secrets": [SECRET]})
-    app.check(chosen)
+    assembly.check(chosen)
     built = build(chosen)
     assert [target.name for target in built] == list(TARGETS)
     for target in built:
@@ -36,7 +36,7 @@ async def test_all_of_them_are_built_in_the_order_given() -> None:
 
 
 def test_none_at_all() -> None:
-    app.check(settings())
+    assembly.check(settings())
     assert build(settings()) == []
 
 

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from maie_aiohttp import app, arguments, journal
+from maie_aiohttp import assembly, journal
 from maie_aiohttp.catalogs.sql import SqlCatalog
+from maie_aiohttp.commands import arguments
 from maie_aiohttp.credentials import Key, Scope, digest_of, new_secret
 from maie_aiohttp.interfaces import Keyring
 from maie_aiohttp.limits.quota import Quota
@@ -99,7 +100,7 @@ async def _keyring(configured: Settings) -> AsyncIterator[Keyring]:
     prepare_folder(configured)
     folder = DataFolder(configured.storage.folder)
     folder.check_owner()
-    catalog = await SqlCatalog.open(app.catalog_url(configured, folder))
+    catalog = await SqlCatalog.open(assembly.catalog_url(configured, folder))
     try:
         yield catalog.keyring
     finally:

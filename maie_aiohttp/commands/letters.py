@@ -10,7 +10,7 @@ from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 
-from maie_aiohttp import app
+from maie_aiohttp import assembly
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.crew.bell import Bell
 from maie_aiohttp.interfaces import Outbox
@@ -82,7 +82,7 @@ async def _outbox(configured: Settings) -> AsyncIterator[Outbox]:
         folder.attach()
         bell = Bell(folder.bell_file)
         stack.callback(bell.close)
-        catalog = await SqlCatalog.open(app.catalog_url(configured, folder), ring=bell.ring)
+        catalog = await SqlCatalog.open(assembly.catalog_url(configured, folder), ring=bell.ring)
         try:
             yield catalog.outbox
         finally:

@@ -7,7 +7,8 @@ import sys
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from maie_aiohttp import app, arguments
+from maie_aiohttp import assembly
+from maie_aiohttp.commands import arguments
 from maie_aiohttp.credentials import Token
 from maie_aiohttp.settings import ConfigurationError, Settings, prepare_folder
 from maie_aiohttp.stores.folder import DataFolder
@@ -23,7 +24,7 @@ def main(configured: Settings, chosen: argparse.Namespace) -> int:
     ends = datetime.now(UTC) + chosen.expires
     token = Token(uuid4(), None, chosen.owner, chosen.max_size, ends)
     sys.stdout.write(f"For one upload of {chosen.owner}, until {ends:%Y-%m-%d %H:%M}Z:\n")
-    sys.stdout.write(f"{app.token_signer(configured).sign(token)}\n")
+    sys.stdout.write(f"{assembly.token_signer(configured).sign(token)}\n")
     return 0
 
 

@@ -1,0 +1,1 @@
+"""Commands beside a running server, or without one: keys, tokens and hand-offs."""
