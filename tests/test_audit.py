@@ -45,6 +45,7 @@ ACTIONS = {
     "show": "show",
     "content": "read",
     "content, head": "read",
+    "waveform": "read",
     "events of one": "follow",
     "events of one, head": "follow",
     "events of all": "follow",

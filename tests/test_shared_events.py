@@ -35,7 +35,8 @@ class Pair(NamedTuple):
 
 @pytest.fixture
 async def pair(folder: Path) -> AsyncIterator[Pair]:
-    async with crew.serving(folder, {"server.linger": "100 ms"}) as served, AsyncExitStack() as clients:
+    settings = {"server.linger": "100 ms", "facts.workers": "0"}
+    async with crew.serving(folder, settings) as served, AsyncExitStack() as clients:
         here, there = [await clients.enter_async_context(served.client_of(pid)) for pid in served.pids]
         yield Pair(served, here, there)
 
