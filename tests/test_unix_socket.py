@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,8 +21,7 @@ from maie_aiohttp.settings import ConfigurationError
 from maie_aiohttp.web import unix
 from tests.crew import until
 from tests.scenarios import process
-from tests.scenarios.process import Process
-from tests.test_workers import WAV, post
+from tests.test_workers import WAV, post, run
 from tests.wire import COLLECTION
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -99,12 +99,10 @@ async def test_one_that_a_killed_server_left_is_replaced(folder: Path, path: Pat
 
 async def refusal(folder: Path, path: Path) -> str:
     """Why a server does not start."""
-    server = await process.launch(folder, at(path))
-    with pytest.raises(RuntimeError):
-        await server.url()
-    assert await server.ended() == 2
-    assert server.log[-1].startswith("server.unix_socket: cannot listen at ")
-    return server.log[-1].rpartition(": ")[2]
+    status, said = await run(folder, server__unix_socket=str(path), access__without_keys="anybody")
+    assert status == 2
+    assert said.startswith("server.unix_socket: cannot listen at ")
+    return said.strip().rpartition(": ")[2]
 
 
 async def test_a_second_server_leaves_it_alone(folder: Path, tmp_path: Path, path: Path) -> None:
@@ -116,18 +114,32 @@ async def test_a_second_server_leaves_it_alone(folder: Path, tmp_path: Path, pat
 
 
 async def test_one_of_several_that_start_at_once_gets_it(tmp_path: Path, path: Path) -> None:
-    servers = [await process.launch(tmp_path / str(number), at(path)) for number in range(4)]
-    found = await asyncio.gather(*(server.url() for server in servers), return_exceptions=True)
-    assert [answer for answer in found if isinstance(answer, str)] == [f"unix:{path}"]
+    folders = [tmp_path / str(number) for number in range(4)]
+    attempts = [asyncio.create_task(attempt(folder, path)) for folder in folders]
+    await until(lambda: sum(task.done() for task in attempts) == 3)
+    assert {task.result() for task in attempts if task.done()} == {2}
     async with client(path) as session:
         assert await post(session, WAV) == 201
-    await asyncio.gather(*map(end, servers))
+    (winner,) = (task for task in attempts if not task.done())
+    winner.cancel()
+    await asyncio.wait([winner])
     assert left(path) == []
 
 
-async def end(server: Process) -> None:
-    server.signal(signal.SIGTERM)
-    await server.ended()
+async def attempt(folder: Path, path: Path) -> int:
+    """A server there. Returns its exit status; cancelled, ends it."""
+    variables = {"MAIE_STORAGE__FOLDER": str(folder), "MAIE_SERVER__UNIX_SOCKET": str(path)}
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "maie_aiohttp"),
+        env={**os.environ, **variables, "MAIE_ACCESS__WITHOUT_KEYS": "anybody", "MAIE_STORAGE__RESERVE": "0 B"},
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        return await running.wait()
+    finally:
+        if running.returncode is None:
+            running.terminate()
+            await running.wait()
 
 
 @contextmanager
@@ -184,9 +196,9 @@ async def test_a_folder_must_be_there(folder: Path, tmp_path: Path) -> None:
 
 
 async def test_without_a_key_it_does_not_start(folder: Path, path: Path) -> None:
-    server = await process.launch(folder, {"server.unix_socket": str(path)})
-    with pytest.raises(RuntimeError, match=r"access\.without_keys: .*server\.unix_socket"):
-        await server.url()
+    status, said = await run(folder, server__unix_socket=str(path))
+    assert status == 2
+    assert re.match(r"access\.without_keys: .*server\.unix_socket", said)
     assert left(path) == []
 
 
