@@ -104,7 +104,8 @@ def path_of(answer: Answer) -> str:
 
 def own(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a record says of its bytes, and not of itself."""
-    return {name: value for name, value in record.items() if name not in ("id", "created_at", "stored_at", "links")}
+    others = ("id", "created_at", "stored_at", "links", "duplicate_of")
+    return {name: value for name, value in record.items() if name not in others}
 
 
 async def received(edge: Edge, offset: int) -> None:
