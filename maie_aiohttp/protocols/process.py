@@ -11,7 +11,7 @@ from maie_aiohttp.protocols.answers import digest
 from maie_aiohttp.protocols.entry import entered
 from maie_aiohttp.web.appkeys import PIPELINE
 from maie_aiohttp.web.locations import root
-from maie_aiohttp.web.permission import Action, needs
+from maie_aiohttp.web.permission import Action, needs, refuse_token
 from maie_aiohttp.web.problems import HTTP_KINDS, problem
 from maie_aiohttp.web.records import STATUS
 from maie_aiohttp.web.trail import note
@@ -20,6 +20,7 @@ from maie_aiohttp.web.trail import note
 @needs(Scope.UPLOAD, to=Action.CREATE)
 async def receive(request: web.Request) -> web.Response:
     """`POST /v1/process`: answered with 202 when neither the recording can be lost, nor what is to be made of it."""
+    refuse_token(request)
     pipeline = request.app[PIPELINE]
     with entered(request) as body:
         await pipeline.admit()

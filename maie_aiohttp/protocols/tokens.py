@@ -8,12 +8,12 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maie_aiohttp.credentials import Scope
-from maie_aiohttp.errors import Malformed, NotPermitted, TooLarge
+from maie_aiohttp.errors import Malformed, TooLarge
 from maie_aiohttp.limits.quota import LARGEST
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.entry import entered
 from maie_aiohttp.web.appkeys import ACCESS, INTAKE, TOKENS
-from maie_aiohttp.web.permission import Action, caller, needs
+from maie_aiohttp.web.permission import Action, caller, needs, refuse_token
 from maie_aiohttp.web.problems import http_answer
 from maie_aiohttp.web.records import moment
 
@@ -40,8 +40,7 @@ async def create(request: web.Request) -> web.Response:
     with entered(request) as body:
         if request.body_exists and request.content_type != "application/json":
             return http_answer(request, 415)
-        if caller(request).token is not None:
-            raise NotPermitted("A token is made with a key, not with another token.")
+        refuse_token(request)
         return _issued(request, _wish(await _read(body)))
 
 

@@ -104,6 +104,12 @@ def attempted(request: web.Request) -> Action | None:
     return request.get(_ACTION)
 
 
+def refuse_token(request: web.Request) -> None:
+    """Raises `NotPermitted` for whoever has an upload token instead of a key."""
+    if caller(request).token is not None:
+        raise NotPermitted("This is for keys, not for upload tokens.")
+
+
 async def own_id(request: web.Request) -> UUID:
     """The upload a path speaks of, if it is within the caller's reach. Raises `NotFound`."""
     id = identifier(request)
