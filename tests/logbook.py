@@ -39,6 +39,9 @@ SECRETS: Mapping[str, re.Pattern[str]] = {
 CONSOLE = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S* \[\w+ *\] \S")
 """How a line for people begins."""
 
+TO_THE_OPERATOR = re.compile(r"[a-z_]+(\.[a-z_]+)+: \S|The server cannot run: \S")
+"""What a server that does not start says of its settings or its machine, instead of a log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -61,7 +64,7 @@ class Entry:
         try:
             said = json.loads(line)
         except ValueError:
-            return line.isprintable() and CONSOLE.match(line) is not None
+            return line.isprintable() and bool(CONSOLE.match(line) or TO_THE_OPERATOR.match(line))
         return line.isprintable() and isinstance(said, dict) and "event" in said
 
 

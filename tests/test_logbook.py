@@ -48,6 +48,8 @@ ORDINARY = """
     logging.getLogger("asyncio").error("Task\\nfailed")
     logbook.keep("2026-11-26 17:52:40 [info     ] request refused                method=POST")
     logbook.keep('{"event": "ready", "url": "http://127.0.0.1:8080"}')
+    logbook.keep("access.without_keys: there is no API key yet")
+    logbook.keep("The server cannot run: Another server is using the data folder.")
 """
 
 
