@@ -32,7 +32,8 @@ async def linked(client: Client, headers: dict[str, str]) -> str:
     path = f"{COLLECTION}/{record['id']}"
     location = answer.headers["Location"]
     assert location.endswith(path)
-    assert record["links"] == {"self": location, "content": f"{location}/content"}
+    parts = {part: f"{location}/{part}" for part in ("content", "waveform")}
+    assert record["links"] == {"self": location, **parts}
     return location.removesuffix(path)
 
 
