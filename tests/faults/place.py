@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 from aiohttp import ClientConnectionError, ClientPayloadError, ServerDisconnectedError
 
+from maie_aiohttp.housekeeping import keep_agreeing, keep_house, keep_tidy
 from maie_aiohttp.inspection.inspector import Inspector
 from maie_aiohttp.intake.delivery import Intake
 from maie_aiohttp.stores import disk
@@ -21,7 +22,7 @@ from tests.faults.injector import Injector, open_files
 from tests.faults.ledger import Ledger
 from tests.layers import KIB
 
-BESIDE = {"_keep_agreeing", "_keep_house"}
+BESIDE = {kept.__name__ for kept in (keep_agreeing, keep_house, keep_tidy)}
 PASS_ON_EVERY = 100 * KIB
 """Bytes after which an upload is flushed, or the disk begins with it: so that this happens in small ones, too."""
 OUTAGES = {500, 503, 507}
