@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from datetime import timedelta
 from typing import NoReturn
 
 import structlog
 
 from maie_aiohttp.concurrency import beside
-from maie_aiohttp.crew.bell import Bell
+from maie_aiohttp.crew.bell import Bell, Heard
 from maie_aiohttp.crew.leadership import leading
 from maie_aiohttp.handoffs import targets
 from maie_aiohttp.inspection.analyst import Analyst
@@ -25,8 +25,8 @@ from maie_aiohttp.upkeep.facts import FactFinder
 from maie_aiohttp.upkeep.reconcile import audit
 from maie_aiohttp.upkeep.scrub import Bookmark, Scrub
 
-RELAY_AGAIN = 5.0
-"""Seconds after which the relay begins anew that failed."""
+AGAIN = 5.0
+"""Seconds after which begins anew what failed as a whole."""
 
 log = structlog.get_logger()
 
@@ -37,8 +37,7 @@ async def keep_house(intake: Intake, settings: Settings) -> None:
     async with (
         leading(intake.locks),
         beside(_keep_looking(intake, settings)),
-        beside(_keep_relaying(intake, settings)),
-        beside(_keep_finding_facts(intake, settings)),
+        beside(_keep_doing(lambda: _follow_up(intake, settings), AGAIN, "stored uploads not followed up")),
     ):
         await _keep_doing(lambda: sweep_once(intake, settings), interval, "expired uploads not swept")
 
@@ -76,7 +75,18 @@ async def _keep_looking(intake: Intake, settings: Settings) -> None:
     await Scrub(store, catalog, publish, throttle, bookmark).keep_on(timedelta(seconds=settings.scrub.interval))
 
 
-async def _keep_finding_facts(intake: Intake, settings: Settings) -> None:
+async def _follow_up(intake: Intake, settings: Settings) -> None:
+    """What becomes of uploads once they are stored: whoever has to do with that hears the same bell."""
+    with (
+        closing(Bell(DataFolder(settings.storage.folder).bell_file)) as bell,
+        bell.listening() as to_relay,
+        bell.listening() as to_examine,
+    ):
+        async with beside(_keep_doing(lambda: _relay(intake, settings, to_relay), AGAIN, "hand-offs not relayed")):
+            await _keep_finding_facts(intake, settings, to_examine)
+
+
+async def _keep_finding_facts(intake: Intake, settings: Settings, heard: Heard) -> None:
     """Examine what was stored; or let it be handed off as it is, also what waited before that was switched off."""
     facts = settings.facts
     if facts.workers == 0:
@@ -84,31 +94,25 @@ async def _keep_finding_facts(intake: Intake, settings: Settings) -> None:
     analyst = Analyst(
         workers=facts.workers, timeout=facts.timeout, memory=settings.inspector.memory, patience=facts.decode_time
     )
+    finder = FactFinder(intake.store, intake.catalog, intake.hub, analyst, heard, at_once=facts.workers)
     try:
-        await FactFinder(intake.store, intake.catalog, intake.hub, analyst, at_once=facts.workers).keep_on()
+        await finder.keep_on()
     finally:
         await analyst.stop()
 
 
-async def _keep_relaying(intake: Intake, settings: Settings) -> None:
-    """Whatever goes wrong with it."""
-    await _keep_doing(lambda: _relay(intake, settings), RELAY_AGAIN, "hand-offs not relayed")
-
-
-async def _relay(intake: Intake, settings: Settings) -> None:
+async def _relay(intake: Intake, settings: Settings, heard: Heard) -> None:
     """Tell the targets what is stored."""
     chosen = settings.handoff
     schedule = Schedule(chosen.max_attempts, chosen.first_pause, chosen.longest_pause)
     async with AsyncExitStack() as stack:
-        bell = Bell(DataFolder(settings.storage.folder).bell_file)
-        stack.callback(bell.close)
         relays = []
         for target in targets.build(settings):
             stack.push_async_callback(target.close)
             relays.append(
                 Relay(intake.catalog.outbox, target, intake.store.path, schedule, concurrency=chosen.concurrency)
             )
-        await relay(relays, bell.heard)
+        await relay(relays, heard)
 
 
 async def _keep_doing(work: Callable[[], Awaitable[object]], interval: float, failure: str) -> NoReturn:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from maie_aiohttp.crew.bell import FULL, Bell
+from maie_aiohttp.crew.bell import FULL, Bell, Heard
 from maie_aiohttp.errors import StorageFailed
 
 
@@ -29,9 +29,9 @@ def bell(file: Path) -> Iterator[Bell]:
     bell.close()
 
 
-async def is_heard(bell: Bell) -> bool:
+async def is_heard(heard: Heard) -> bool:
     """Whether it was rung; what is not in the FIFO by now will not be."""
-    task = asyncio.create_task(bell.heard())
+    task = asyncio.ensure_future(heard())
     for _ in range(5):
         await asyncio.sleep(0)
     task.cancel()
@@ -42,21 +42,56 @@ async def is_heard(bell: Bell) -> bool:
 async def test_is_heard_once_however_often_it_was_rung(bell: Bell) -> None:
     for _ in range(FULL + 9):
         bell.ring()
-    assert [await is_heard(bell), await is_heard(bell)] == [True, False]
+    with bell.listening() as heard:
+        assert [await is_heard(heard), await is_heard(heard)] == [True, False]
 
 
 async def test_wakes_who_waits(bell: Bell) -> None:
-    waiting = asyncio.create_task(bell.heard())
-    await asyncio.sleep(0)
-    bell.ring()
-    await waiting
+    with bell.listening() as heard:
+        waiting = asyncio.ensure_future(heard())
+        await asyncio.sleep(0)
+        bell.ring()
+        await waiting
+
+
+async def test_all_who_listen_hear_it(bell: Bell) -> None:
+    """Also those who do something else while it is rung, and when others hear it."""
+    with bell.listening() as ada, bell.listening() as bob, bell.listening() as eve:
+        for _ in range(2):
+            waiting = [asyncio.ensure_future(heard()) for heard in (ada, bob)]
+            await asyncio.sleep(0)
+            bell.ring()
+            await asyncio.gather(*waiting)
+            assert [await is_heard(heard) for heard in (ada, bob, eve)] == [False, False, True]
+
+
+async def test_who_waits_no_longer_takes_it_from_nobody(bell: Bell) -> None:
+    with bell.listening() as ada, bell.listening() as bob:
+        waiting = [asyncio.ensure_future(heard()) for heard in (ada, bob)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        await asyncio.wait(waiting[:1])
+        bell.ring()
+        await waiting[1]
+        assert [await is_heard(ada), await is_heard(bob)] == [True, False]
+
+
+async def test_what_nobody_heard_is_for_the_next(file: Path, bell: Bell) -> None:
+    with bell.listening():
+        bell.ring()
+        await asyncio.sleep(0)
+    next_one = Bell(file)
+    with next_one.listening() as heard:
+        assert await is_heard(heard)
+    next_one.close()
 
 
 async def test_what_was_rung_by_another_process_is_heard(file: Path, bell: Bell) -> None:
     code = "import sys, pathlib; from maie_aiohttp.crew.bell import Bell; Bell(pathlib.Path(sys.argv[1])).ring()"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, file)
     assert await process.wait() == 0
-    assert await is_heard(bell)
+    with bell.listening() as heard:
+        assert await is_heard(heard)
 
 
 def test_nobody_else_may_ring(bell: Bell, file: Path) -> None:

@@ -7,18 +7,28 @@ import io
 import signal
 from array import array
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
 
+from maie_aiohttp.concurrency import beside
 from maie_aiohttp.inspection import analyst
+from maie_aiohttp.inspection.analyst import Analyst
+from maie_aiohttp.interfaces import Catalog
+from maie_aiohttp.model import Facts, Upload
+from maie_aiohttp.progress.hub import Hub
 from maie_aiohttp.upkeep import facts as fact_finding
+from maie_aiohttp.upkeep.facts import FactFinder
 from maie_aiohttp.web.appkeys import CATALOG
 from tests import audio
 from tests.conftest import Client, configure, files, send, serving
 from tests.keys import bearer, key
+from tests.layers import disk_store, pending
 from tests.pages.test_events import EVENTS, Stream
 from tests.test_facts import tone, wav
 from tests.wire import COLLECTION
@@ -29,7 +39,7 @@ TUS = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-strea
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fact_finding, "LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(fact_finding, "GATHERING", 0.01)
 
 
 async def record(client: Client, id: str) -> dict[str, Any]:
@@ -98,7 +108,7 @@ async def test_are_no_concern_of_an_upload_that_is_not_stored(folder: Path) -> N
 
 async def test_a_restart_goes_on_with_what_waits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(fact_finding, "LOOK_AGAIN", 60)
+        patch.setattr(fact_finding, "GATHERING", 60)
         async with serving(configure(folder, facts=ON)) as client:
             await client.get("/health")
             sent = [(await send(client, audio.sample("amr")))["id"] for _ in range(70)]
@@ -109,7 +119,7 @@ async def test_a_restart_goes_on_with_what_waits(folder: Path, monkeypatch: pyte
 
 async def test_switched_off_nothing_waits_any_more(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(fact_finding, "LOOK_AGAIN", 60)
+        patch.setattr(fact_finding, "GATHERING", 60)
         async with serving(configure(folder, facts=ON)) as client:
             await client.get("/health")
             sent = await send(client, audio.sample("amr"))
@@ -146,6 +156,108 @@ async def test_are_there_when_the_upload_is_handed_over(folder: Path) -> None:
 def story(lines: Sequence[Mapping[str, Any]], ids: Collection[str]) -> list[str]:
     """What was logged of these uploads."""
     return [line["event"] for line in lines if line.get("upload") in ids]
+
+
+# When the catalog is asked
+
+
+class Book:
+    """Keeps what waits, and how often anybody asked. An answer comes a little later than it was true."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Upload] = []
+        self.asked = 0
+        self.recorded: list[UUID] = []
+        self.rung = asyncio.Event()
+
+    @property
+    def facts(self) -> Book:
+        """It keeps nothing else."""
+        return self
+
+    async def pending(self, limit: int) -> Sequence[Upload]:
+        self.asked += 1
+        found = self.waiting[:limit]
+        await asyncio.sleep(0.02)
+        return found
+
+    async def record(self, facts: Mapping[UUID, Facts]) -> Collection[UUID]:
+        self.recorded.extend(facts)
+        self.waiting = [upload for upload in self.waiting if upload.id not in facts]
+        return facts.keys()
+
+    async def heard(self) -> None:
+        await self.rung.wait()
+        self.rung.clear()
+
+    def store(self, *uploads: Upload) -> None:
+        self.waiting.extend(uploads)
+        self.rung.set()
+
+    async def until(self, recorded: int) -> None:
+        while len(self.recorded) < recorded:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.001)
+
+
+class Glance:
+    """An analyst who takes so many seconds for whatever is given."""
+
+    def __init__(self, *seconds: float) -> None:
+        self._seconds = list(seconds)
+
+    async def facts(self, files: Sequence[object]) -> Sequence[Facts]:
+        await asyncio.sleep(self._seconds.pop(0) if self._seconds else 0)
+        return [Facts()] * len(files)
+
+
+@asynccontextmanager
+async def finding(book: Book, glance: Glance, at_once: int = 1) -> AsyncIterator[None]:
+    with TemporaryDirectory() as root, disk_store(Path(root)) as store:
+        catalog, analyst = cast("Catalog", book), cast("Analyst", glance)
+        finder = FactFinder(store, catalog, Hub(), analyst, book.heard, at_once=at_once)
+        async with beside(finder.keep_on()):
+            yield
+
+
+async def test_nobody_is_asked_as_long_as_nothing_is_stored() -> None:
+    book = Book()
+    async with finding(book, Glance()):
+        await asyncio.sleep(0.2)
+        assert book.asked == 1
+        book.store(pending())
+        await book.until(1)
+        await asyncio.sleep(0.2)
+        assert book.asked <= 3
+
+
+async def test_what_nobody_rang_for_is_found_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fact_finding, "HEARTBEAT", 0.1)
+    book = Book()
+    async with finding(book, Glance()):
+        await asyncio.sleep(0.05)
+        book.waiting.append(pending())
+        await book.until(1)
+
+
+async def test_what_comes_while_others_are_examined_is_found_then() -> None:
+    book = Book()
+    async with finding(book, Glance(0.1)):
+        book.store(pending())
+        await asyncio.sleep(0.06)
+        book.store(pending())
+        await book.until(2)
+
+
+async def test_each_is_examined_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its facts are recorded while the catalog is being asked."""
+    monkeypatch.setattr(fact_finding, "PAGE", 1)
+    book = Book()
+    waiting = [pending() for _ in range(10)]
+    book.store(*waiting)
+    async with finding(book, Glance(*[0.01] * 20), at_once=2):
+        await book.until(len(waiting))
+        await asyncio.sleep(0.1)
+    assert sorted(book.recorded) == sorted(upload.id for upload in waiting)
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL], ids=lambda number: number.name)

@@ -69,12 +69,13 @@ def made(catalog: SqlCatalog, target: Notebook, schedule: Schedule = QUICK, *, c
 @asynccontextmanager
 async def relaying(bell: Bell, *relays: Relay) -> AsyncIterator[None]:
     """As a server does it."""
-    task = asyncio.create_task(relay(relays, bell.heard))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+    with bell.listening() as heard:
+        task = asyncio.create_task(relay(relays, heard))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 async def standing(catalog: SqlCatalog, wanted: Callable[[Sequence[Letter]], bool]) -> Sequence[Letter]:
@@ -320,13 +321,14 @@ async def test_a_catalog_that_fails_makes_nothing_told_again(
     await settle(catalog)
     await impatient(catalog)
     target = Notebook()
-    with locked(path):
-        task = asyncio.create_task(relay([made(catalog, target)], bell.heard))
-        await target.until(lambda: bool(target.taken))
-        await asyncio.sleep(0.05)
-    await standing(catalog, all_are(Handed.DELIVERED))
-    task.cancel()
-    await asyncio.wait([task])
+    with bell.listening() as heard:
+        with locked(path):
+            task = asyncio.create_task(relay([made(catalog, target)], heard))
+            await target.until(lambda: bool(target.taken))
+            await asyncio.sleep(0.05)
+        await standing(catalog, all_are(Handed.DELIVERED))
+        task.cancel()
+        await asyncio.wait([task])
     assert len(target.told) == 1
 
 

@@ -68,6 +68,7 @@ def conditions(sought: Sought) -> Iterator[ColumnElement[bool]]:
 
 def _record(transaction: Transaction, facts: Mapping[UUID, Facts], there: set[UUID]) -> None:
     stored = uploads.c.id.in_(facts), uploads.c.locator.is_not(None)
+    there.clear()  # a transaction is tried again that failed for another write's sake
     there.update(transaction.execute(select(uploads.c.id).where(*stored)).scalars())
     if there:
         rows = [{"of": id, **facts_columns(facts[id])} for id in there]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NoReturn
 from uuid import UUID
@@ -28,8 +29,12 @@ PAGE = 64
 TOGETHER = 4 * MIB
 """Small ones are examined by one question and recorded by one transaction, as long as they are no more than this."""
 
-LOOK_AGAIN = 0.25
-"""Seconds until the catalog is asked again when nothing waited; others may have stored something."""
+GATHERING = 0.25
+"""Seconds until the catalog is asked again at the earliest when nothing waited: what comes meanwhile is examined
+together."""
+
+HEARTBEAT = 60.0
+"""Seconds after which the catalog is asked, although nobody rang."""
 
 log = structlog.get_logger()
 
@@ -37,11 +42,22 @@ log = structlog.get_logger()
 class FactFinder:
     """Examines what waits for it, the oldest first, so many `at_once`."""
 
-    def __init__(self, store: Store, catalog: Catalog, hub: Hub, analyst: Analyst, *, at_once: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        hub: Hub,
+        analyst: Analyst,
+        heard: Callable[[], Awaitable[None]],
+        *,
+        at_once: int,
+    ) -> None:
+        """`heard` returns when something may have been stored since the last time."""
         self._store = store
         self._catalog = catalog
         self._hub = hub
         self._analyst = analyst
+        self._heard = heard
         self._at_once = at_once
         self._waiting: deque[Upload] = deque()
         self._in_hand: set[UUID] = set()
@@ -64,15 +80,29 @@ class FactFinder:
 
     async def _next(self) -> Sequence[Upload]:
         """Some that nobody has in hand, as soon as there are any."""
-        async with self._asking:
-            while not self._waiting:
-                found = await self._catalog.facts.pending(PAGE + len(self._in_hand))
-                self._waiting.extend(upload for upload in found if upload.id not in self._in_hand)
+        while True:
+            async with self._asking:
                 if not self._waiting:
-                    await asyncio.sleep(LOOK_AGAIN)
-            uploads = self._few()
-            self._in_hand.update(upload.id for upload in uploads)
-            return uploads
+                    self._waiting.extend(await self._found())
+                if self._waiting:
+                    uploads = self._few()
+                    self._in_hand.update(upload.id for upload in uploads)
+                    return uploads
+            await self._more()
+
+    async def _found(self) -> Sequence[Upload]:
+        """Those that wait, but for what somebody had in hand when the catalog was asked: that may have got its facts
+        since."""
+        in_hand = frozenset(self._in_hand)
+        found = await self._catalog.facts.pending(PAGE + len(in_hand))
+        return [upload for upload in found if upload.id not in in_hand]
+
+    async def _more(self) -> None:
+        """Wait until there may be some."""
+        await asyncio.sleep(GATHERING)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT):
+                await self._heard()
 
     def _few(self) -> Sequence[Upload]:
         """As many as are small, or one."""
