@@ -13,7 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 from uuid import UUID
 
+import av
 import pytest
+from av.audio.frame import AudioFrame
 from structlog.testing import capture_logs
 
 from maie_aiohttp.concurrency import beside
@@ -422,6 +424,25 @@ async def test_a_header_that_lies_does_not_help(folder: Path) -> None:
         assert (await client.post(COLLECTION, data=io.BytesIO(mp3))).status == 413
         unknown = bytes(content[:40]) + b"\xff\xff\xff\xff" + bytes(content[44:])
         assert (await client.post(COLLECTION, data=unknown)).status == 413
+
+
+async def test_every_track_counts(folder: Path) -> None:
+    for most, status in (("1 s", 413), ("2 s", 201)):
+        async with serving(configure(folder, limits={"max_duration": most})) as client:
+            assert (await client.post(COLLECTION, data=two_tracks())).status == status
+
+
+def two_tracks() -> bytes:
+    """A moment of silence, and beside it the speech."""
+    file = io.BytesIO()
+    with av.open(file, "w", "matroska") as container:
+        short, long = (audio.add_audio(container, "pcm_s16le") for _ in range(2))
+        frame = AudioFrame("s16", "mono", audio.RATE // 10)
+        frame.sample_rate = audio.RATE
+        frame.planes[0].update(bytes(2 * frame.samples))
+        container.mux(short.encode(frame))
+        audio.add_speech(container, long)
+    return file.getvalue()
 
 
 async def test_a_resumable_upload_is_refused_for_it_too(folder: Path) -> None:

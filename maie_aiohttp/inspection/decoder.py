@@ -22,7 +22,6 @@ from maie_aiohttp.inspection.confinement import QUICK, THOROUGH, Upload, opened,
 from maie_aiohttp.inspection.timeline import Timeline
 
 if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
     from av.container import InputContainer
 
 # Before the first frame may stand cover art or, in MP4, an index (6 MB for ten hours of AAC); FFmpeg would search
@@ -74,17 +73,19 @@ def plays_longer(path: str, demuxer: str, most: float) -> bool:
     with Upload(path) as file:
         try:
             with opened(file, demuxer, THOROUGH) as container:
-                return any(is_passed(container, stream, most) for stream in container.streams.audio)
+                return is_passed(container, most)
         except MemoryError:
             raise
         except (av.FFmpegError, ValueError):  # up to there, it does not
             return False
 
 
-def is_passed(container: InputContainer, stream: AudioStream, most: float) -> bool:
-    """Whether its packets reach farther than that."""
-    timeline = Timeline.of(stream)
-    for packet in container.demux(stream):
+def is_passed(container: InputContainer, most: float) -> bool:
+    """Whether the packets of an audio stream reach farther than that. All at once: the file is read to its end."""
+    streams = container.streams.audio
+    timelines = {stream.index: Timeline.of(stream) for stream in streams}
+    for packet in container.demux(streams) if streams else ():  # to PyAV no stream means every stream
+        timeline = timelines[packet.stream.index]
         if packet.size:  # the one behind the last has none
             timeline.see(packet)
         if timeline.seconds > most:
