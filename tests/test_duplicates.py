@@ -166,6 +166,21 @@ async def test_another_owner_does_not_learn_of_it(folder: Path) -> None:
                 assert [record["id"] for record in (await found.json())["uploads"]] == known
 
 
+@pytest.mark.parametrize("door", [by_form, by_body, by_ietf])
+async def test_who_comes_with_a_token_does_not_learn_of_it(folder: Path, door: Door) -> None:
+    """Neither where it is reported, nor where the first one would be the answer. Its owner does."""
+    for settings in (reusing(folder), configure(folder)):
+        async with serving(settings) as client:
+            ada = f"Bearer {await key(client, f'ada-{settings.uploads.duplicates}', EVERYTHING)}"
+            first = await by_body(client, Authorization=ada)
+            async with client.post("/v1/upload-tokens", json={}, headers={"Authorization": ada}) as made:
+                token = (await made.json())["token"]
+            told = await door(client, Authorization=f"Bearer {token}")
+            assert told["id"] != first["id"]
+            assert told["duplicate_of"] is None
+            assert (await shown(client, told["links"]["self"], Authorization=ada))["duplicate_of"] == first["id"]
+
+
 async def test_uploads_are_found_by_their_bytes_before_sending(client: Client) -> None:
     digest = hashlib.sha256(WAV).hexdigest()
     assert await listed(client, sha256=digest) == []

@@ -201,7 +201,8 @@ class Delivery:
         self._caller = caller
         self._reservation = reservation
         self._limit = size_limit(intake.max_size(caller), reservation.size)
-        self._settlement = intake.settlement(intake.stand_ins)
+        # Who comes with a token is not the owner, and must not learn what that one has.
+        self._settlement = intake.settlement(intake.stand_ins if caller.token is None else nobody)
         self._begun: list[UUID] = []
         self._received: list[Received] = []
         self._owned = ExitStack()

@@ -11,14 +11,13 @@ from aiohttp import web
 from maie_aiohttp.credentials import Scope
 from maie_aiohttp.model import Upload
 from maie_aiohttp.protocols import multipart, raw, resumable, tus
-from maie_aiohttp.protocols.answers import created, digest
+from maie_aiohttp.protocols.answers import created, digest, record
 from maie_aiohttp.protocols.entry import entered
 from maie_aiohttp.protocols.resumable_fields import parse
 from maie_aiohttp.web.appkeys import INTAKE
-from maie_aiohttp.web.locations import location, root
+from maie_aiohttp.web.locations import location
 from maie_aiohttp.web.permission import Action, known_caller, needs
 from maie_aiohttp.web.problems import http_answer
-from maie_aiohttp.web.records import as_json
 from maie_aiohttp.web.trail import note
 
 COLLECTION_METHODS = "GET, HEAD, OPTIONS, POST"
@@ -109,5 +108,5 @@ def _created_all(request: web.Request, uploads: Sequence[Upload]) -> web.Respons
     headers = {"Location": location(request, uploads[0].id)}
     if len(uploads) == 1:
         headers |= digest(uploads[0])
-    records = [as_json(upload, root(request)) for upload in uploads]
+    records = [record(request, upload) for upload in uploads]
     return web.json_response({"uploads": records}, status=201, headers=headers)

@@ -23,15 +23,14 @@ from maie_aiohttp.errors import (
 from maie_aiohttp.intake.pieces import Piece
 from maie_aiohttp.model import Declared, Upload
 from maie_aiohttp.protocols import disposition
-from maie_aiohttp.protocols.answers import created, other_type
+from maie_aiohttp.protocols.answers import created, other_type, record
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.resumable_fields import EXPLICIT, PROGRESSIVE, TYPED, Fields, completeness, parse
 from maie_aiohttp.web.appkeys import INTAKE, LIMITS, RESUMPTION
 from maie_aiohttp.web.headers import declared_digests, limit_of, offset_fields, upload_limit
-from maie_aiohttp.web.locations import location, root
+from maie_aiohttp.web.locations import location
 from maie_aiohttp.web.permission import caller, own_id
 from maie_aiohttp.web.problems import answer
-from maie_aiohttp.web.records import as_json
 from maie_aiohttp.web.trail import note
 
 Handler = Callable[[web.Request, Body], Awaitable[web.Response]]
@@ -69,7 +68,7 @@ async def create(request: web.Request, body: Body) -> web.Response:
     place = {"Location": location(request, upload.id), "Upload-Limit": limit_of(upload, request.app[LIMITS].max_size)}
     await _inform(body, fields, place)
     upload = await request.app[RESUMPTION].append(upload.id, piece)
-    begun = web.json_response(as_json(upload, root(request)), status=201, headers=place)
+    begun = web.json_response(record(request, upload), status=201, headers=place)
     return _acknowledged(request, fields, upload, begun)
 
 
