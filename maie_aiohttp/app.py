@@ -39,6 +39,7 @@ from maie_aiohttp.web.appkeys import (
     RESUMPTION,
     SERVER,
     STORE,
+    TAGGER,
     TOKENS,
 )
 from maie_aiohttp.web.browsers import BROWSERS, Browsers
@@ -94,15 +95,18 @@ def _application(settings: Settings, started: AbstractAsyncContextManager[Intake
 
 @asynccontextmanager
 async def _read_on_request(app: web.Application, settings: Settings) -> AsyncIterator[None]:
-    """What recordings are read for only when somebody asks."""
-    analyst = Analyst(workers=1, timeout=settings.waveforms.timeout, memory=settings.inspector.memory)
+    """What recordings are read for only when somebody asks. Tags, which take a moment, do not wait for outlines."""
+    memory = settings.inspector.memory
+    analyst = Analyst(workers=1, timeout=settings.waveforms.timeout, memory=memory)
+    tagger = Analyst(workers=1, timeout=settings.inspector.timeout, memory=memory)
     outlines = Outlines(app[STORE], app[CATALOG], app[INTAKE].locks, analyst)
-    app[ANALYST], app[OUTLINES] = analyst, outlines
+    app[ANALYST], app[TAGGER], app[OUTLINES] = analyst, tagger, outlines
     try:
         yield
     finally:
         await outlines.close()
         await analyst.stop()
+        await tagger.stop()
 
 
 def _rate(settings: Settings) -> NoRate:

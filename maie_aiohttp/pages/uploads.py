@@ -15,7 +15,7 @@ from maie_aiohttp.model import Position, Status
 from maie_aiohttp.pages.content import intact
 from maie_aiohttp.pages.paging import cursor, foreign_cursor, limit, place
 from maie_aiohttp.pages.searching import sought
-from maie_aiohttp.web.appkeys import ANALYST, CATALOG, HANDOFF, INTAKE, LIMITS, STORE
+from maie_aiohttp.web.appkeys import CATALOG, HANDOFF, INTAKE, LIMITS, STORE, TAGGER
 from maie_aiohttp.web.handoffs import standing
 from maie_aiohttp.web.headers import offset_fields
 from maie_aiohttp.web.locations import identifier, root
@@ -69,7 +69,7 @@ async def show(request: web.Request) -> web.Response:
 async def _tags(request: web.Request) -> Mapping[str, str]:
     """They are personal data: read from the recording when somebody asks, and never kept. Raises as downloads do."""
     _, stored = await intact(request)
-    return await request.app[ANALYST].tags(request.app[STORE].path(stored.locator), stored.format)
+    return await request.app[TAGGER].tags(request.app[STORE].path(stored.locator), stored.format)
 
 
 def _includes_tags(text: str | None) -> bool:

@@ -167,6 +167,12 @@ async def test_without_a_child_it_is_not_undecodable(client: Client, monkeypatch
     assert (await asked(client, id)).status == 200
 
 
+async def test_tags_do_not_wait_for_it(client: Client) -> None:
+    id = await stored(client, audio.sample("mp3").content)
+    async with client.app[ANALYST]._lent_child(), asyncio.timeout(10):
+        assert (await client.get(f"{COLLECTION}/{id}?include=tags")).status == 200
+
+
 async def test_a_server_that_stops_ends_the_drawing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outlines, "PATIENCE", 0.001)
     async with serving(configure(folder, server={"linger": "100 ms"})) as client:
