@@ -229,6 +229,22 @@ async def test_its_size(server: Server, door: Door) -> None:
     assert (refused.status, refused.problem) == (413, "too-large")
     assert (await door(server.session, await server.token(max_size=SIZE), WAV)).status == 201
 
+@pytest.mark.parametrize("fields", [TUS, {}], ids=["tus", "resumable"])
+async def test_one_made_without_a_key_reaches_no_other_upload_either(folder: Path, fields: Mapping[str, str]) -> None:
+    """What came without a key has no owner, as that token has none."""
+    async with serving(configure(folder)) as client, ClientSession(client.make_url("/")) as session:
+        token, begin = bearer(await made(session)), {"Upload-Length": str(SIZE), "Upload-Complete": "?0"}
+        theirs = await sent(session, {**fields, **begin})
+        append = {**token, **OCTETS, "Upload-Offset": "0"}
+        assert (await sent(session, append, WAV, theirs.location)).status == 404
+        for method in ("HEAD", "DELETE"):
+            async with session.request(method, theirs.location, headers={**token, **fields}) as answer:
+                assert answer.status == 404
+        mine = await sent(session, {**token, **fields, **begin})
+        async with session.head(mine.location, headers={**token, **fields}) as answer:
+            assert answer.status in (200, 204)
+
+
 
 async def test_its_size_is_told(server: Server) -> None:
     token = await server.token(max_size=5_000)
