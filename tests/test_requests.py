@@ -174,6 +174,12 @@ def test_whom_proxies_report(fields: list[tuple[str, str]], told: str | None) ->
 
 
 @settings(deadline=None)
+        ([("Forwarded", 'for=", for=192.0.2.1'), ("X-Forwarded-For", "192.0.2.2")], None),
+        ([("Forwarded", "for=_hidden"), ("X-Forwarded-For", "192.0.2.2")], None),
+        ([("Forwarded", "for=192.0.2.1"), ("X-Forwarded-For", "192.0.2.2, unknown")], None),
+        ([("Forwarded", "for=192.0.2.1"), ("X-Forwarded-For", "")], "192.0.2.1"),
+        ([("Forwarded", "proto=https;host=example.org"), ("X-Forwarded-For", "192.0.2.1")], "192.0.2.1"),
+        ([("Forwarded", "for=192.0.2.2, proto=https"), ("X-Forwarded-For", "192.0.2.1")], None),
 @given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0")))
 def test_whatever_a_client_writes_the_proxy_has_the_last_word(written: str) -> None:
     fields = CIMultiDict({"X-Forwarded-For": f"{written}, 192.0.2.1, 10.0.0.1"})
@@ -187,6 +193,8 @@ def test_whatever_a_client_writes_the_proxy_has_the_last_word(written: str) -> N
 def test_addresses_are_read_with_and_without_a_port(address: Address, port: int) -> None:
     assert ip_of(str(address)) == address
     assert ip_of(f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}") == address
+    fields["X-Forwarded-For"] = "192.0.2.2"
+    assert reported(fields, is_proxy) is None
 
 
 @settings(deadline=None)

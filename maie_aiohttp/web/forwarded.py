@@ -41,13 +41,10 @@ def root(fields: MultiMapping[str]) -> str:
 
 def client(fields: MultiMapping[str], is_proxy: Callable[[Address], bool]) -> Address | None:
     """Whoever sent the request to the first of the proxies that are believed: the last address reported that is not one
-    of them. None if there is none, or if the two kinds of fields contradict each other."""
-    elements = _elements(",".join(fields.getall("Forwarded", [])))
-    words = ",".join(fields.getall("X-Forwarded-For", [])).split(",")
-    reported = {
-        _nearest([element.get("for", "") for element in elements], is_proxy),
-        _nearest([word.strip(" \t") for word in words], is_proxy),
-    } - {None}
+    of them. None if there is none, or if the two kinds of fields contradict each other: also where one of them says
+    nothing that could be read, which may be a client's doing, so that the other one, its own, is heard."""
+    told = [told for told in (_standard(fields), _customary(fields)) if told]
+    reported = {_nearest(addresses, is_proxy) for addresses in told}
     return reported.pop() if len(reported) == 1 else None
 
 
@@ -62,6 +59,21 @@ def _last_line(fields: MultiMapping[str], name: str) -> str:
 
 def _last_word(fields: MultiMapping[str], name: str) -> str:
     return _last_line(fields, name).rpartition(",")[2].strip(" \t")
+
+
+def _standard(fields: MultiMapping[str]) -> Sequence[str]:
+    """The addresses in `Forwarded`; none if it speaks of other things, and an empty one if it cannot be read."""
+    line = ",".join(fields.getall("Forwarded", []))
+    elements = _elements(line)
+    if any("for" in element for element in elements):
+        return [element.get("for", "") for element in elements]
+    return [] if elements else [""]
+
+
+def _customary(fields: MultiMapping[str]) -> Sequence[str]:
+    """Those in `X-Forwarded-For`."""
+    line = ",".join(fields.getall("X-Forwarded-For", []))
+    return [word.strip(" \t") for word in line.split(",")] if line else []
 
 
 def _nearest(told: Sequence[str], is_proxy: Callable[[Address], bool]) -> Address | None:
