@@ -43,11 +43,11 @@ def reported_client(request: web.Request) -> Address | None:
 
 def client(request: web.Request) -> Address | None:
     """Where the request comes from, as far as that tells one client from another: the peer, or whom a trusted proxy
-    reports. None for programs on this machine, and for proxies on it that are not trusted: they may speak for
-    anybody."""
-    if is_from_proxy(request):
-        return reported_client(request) or ip_of(request.remote or "")
-    return None if is_loopback(request.remote) else ip_of(request.remote or "")
+    reports. None for programs on this machine, also beside a trusted proxy, and for proxies on it that are not trusted:
+    they may speak for anybody."""
+    if is_loopback(request.remote) and not (is_from_proxy(request) and forwarded.is_passed_on(request.headers)):
+        return None
+    return reported_client(request) or ip_of(request.remote or "")
 
 
 def location(request: web.Request, id: UUID) -> str:
