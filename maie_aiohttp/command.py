@@ -66,6 +66,7 @@ def serve(configured: settings.Settings) -> int:
 
 
 async def _serve(certificate: tls.Certificate | None, configured: settings.Settings) -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _unheard)  # where there is a certificate, it hears it
     async with certificate.kept() if certificate else nullcontext():
         stop = _stop_signal()
         runner = Runner(app.build(configured), configured.server)
@@ -102,6 +103,10 @@ def _run(work: Callable[[settings.Settings], Coroutine[None, None, None]], confi
     with journal.written(level=configured.log.level, style=configured.log.format, audit_file=configured.log.audit_file):
         asyncio.run(work(configured))
     return 0
+
+
+def _unheard() -> None:
+    """There is nothing to read again. Without this, `systemctl reload` would end the server."""
 
 
 def _stop_signal() -> asyncio.Event:

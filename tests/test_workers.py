@@ -271,6 +271,14 @@ async def test_a_taken_port_ends_the_whole(folder: Path, tmp_path: Path) -> None
     assert "The server cannot run: " in said
 
 
+async def test_a_hang_up_changes_nothing_in_a_single_process(folder: Path) -> None:
+    """`systemctl reload` sends it, whether or not there is a certificate to read again."""
+    async with process.serving(folder) as server, ClientSession(await server.url()) as client:
+        server.signal(signal.SIGHUP)
+        for _ in range(2):
+            assert await post(client, WAV) == 201
+
+
 async def test_a_hang_up_changes_nothing(folder: Path) -> None:
     async with crew.serving(folder) as served:
         pids = served.pids
