@@ -22,6 +22,8 @@ from multidict import CIMultiDict
 from structlog.testing import capture_logs
 
 from maie_aiohttp import journal
+from maie_aiohttp.access.signing import Signer
+from maie_aiohttp.command import main
 from maie_aiohttp.settings import ConfigurationError
 from maie_aiohttp.web import forwarded
 from maie_aiohttp.web.permission import Action
@@ -348,3 +350,18 @@ async def test_keys_that_come_and_go_stand_in_it(folder: Path, tmp_path: Path, m
     assert (revoked["action"], revoked["name"]) == ("revoke key", "ada")
     assert made["user"] == revoked["user"]
     assert secret not in file.read_text()
+
+
+def test_tokens_made_on_the_command_line_stand_in_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MAIE_STORAGE__FOLDER", str(folder))
+    monkeypatch.setenv("MAIE_LOG__AUDIT_FILE", str(tmp_path / "audit.log"))
+    assert main(["tokens", "create", "--owner", "court"]) == 0
+    text = capsys.readouterr().out.splitlines()[-1]
+    token = Signer((folder / "token-secret").read_bytes()).read(text)
+    (made,) = written(tmp_path / "audit.log")
+    assert token is not None
+    assert (made["action"], made["token"], made["owner"]) == ("create token", str(token.id), "court")
+    assert made["user"]
+    assert text not in (tmp_path / "audit.log").read_text()

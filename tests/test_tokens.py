@@ -37,7 +37,10 @@ from tests.doors import DOORS, OCTETS, TUS, Door, raw, raw_of_unknown_length, se
 from tests.keys import EVERYTHING, bearer, key, revoke
 from tests.layers import query
 from tests.scenarios import process
+from tests.test_journal import restored
 from tests.wire import COLLECTION, FORM, WAV, Edge, request
+
+__all__ = ["restored"]
 
 TOKENS = "/v1/upload-tokens"
 USED = (409, "token-used")

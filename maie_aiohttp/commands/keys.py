@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import pwd
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from maie_aiohttp import assembly, journal
 from maie_aiohttp.catalogs.sql import SqlCatalog
 from maie_aiohttp.commands import arguments
+from maie_aiohttp.commands.operators import user
 from maie_aiohttp.credentials import Key, Scope, digest_of, new_secret
 from maie_aiohttp.interfaces import Keyring
 from maie_aiohttp.limits.quota import Quota
@@ -42,7 +41,7 @@ async def create(configured: Settings, chosen: argparse.Namespace) -> int:
     async with _keyring(configured) as keyring:
         if not await keyring.add(key):
             return _refuse("There is, or was, a key of that name; names are not used twice.")
-    journal.audit("create key", name=key.name, owner=key.owner, scopes=sorted(key.scopes), user=_user())
+    journal.audit("create key", name=key.name, owner=key.owner, scopes=sorted(key.scopes), user=user())
     _say(_described(key), "It is not shown again:", secret)
     return DONE
 
@@ -59,7 +58,7 @@ async def revoke(configured: Settings, chosen: argparse.Namespace) -> int:
     async with _keyring(configured) as keyring:
         if not await keyring.revoke(chosen.name, datetime.now(UTC)):
             return _refuse("There is no such key, or it is revoked already.")
-    journal.audit("revoke key", name=chosen.name, user=_user())
+    journal.audit("revoke key", name=chosen.name, user=user())
     _say("Revoked. A running server knows it within a second.")
     return DONE
 
@@ -105,14 +104,6 @@ async def _keyring(configured: Settings) -> AsyncIterator[Keyring]:
         yield catalog.keyring
     finally:
         await catalog.close()
-
-
-def _user() -> str:
-    """Who runs this; the system's word, not that of the environment."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container need not know its users
-        return str(os.getuid())
 
 
 def _described(key: Key) -> str:
