@@ -208,6 +208,18 @@ async def test_it_goes_on_with_its_upload_and_with_no_other(server: Server, fiel
             assert answer.status == status
 
 
+@pytest.mark.parametrize("fields", [TUS, {}], ids=["tus", "resumable"])
+async def test_what_it_has_stored_it_does_not_delete(server: Server, folder: Path, fields: Mapping[str, str]) -> None:
+    token = await server.token()
+    begun = await sent(server.session, {**token, **OCTETS, "Upload-Length": str(SIZE)}, WAV)
+    async with server.session.delete(begun.location, headers={**token, **fields}) as answer:
+        assert answer.status == 403
+        assert (await answer.json())["type"] == "urn:maie:problem:complete"
+    assert stored(folder) == 1
+    async with server.session.delete(begun.location, headers={**server.ada, **fields}) as answer:
+        assert answer.status == 204
+
+
 async def test_a_page_of_another_site_may_send_what_it_was_given(server: Server) -> None:
     """A browser does not add a token by itself, also where it was made without a key."""
     assert server.client.app is not None
@@ -216,21 +228,6 @@ async def test_a_page_of_another_site_may_send_what_it_was_given(server: Server)
     sender = bearer(server.client.app[ACCESS]._signer.sign(token))
     assert (await raw(server.session, {**page, **sender}, WAV)).status == 201
 
-
-async def test_no_token_is_made_with_a_token(server: Server) -> None:
-    async with server.session.post(TOKENS, headers=await server.token()) as answer:
-        assert answer.status == 403
-
-
-# Its limits
-
-
-@every_door
-async def test_its_size(server: Server, door: Door) -> None:
-    token = await server.token(max_size=SIZE - 1)
-    refused = await door(server.session, token, WAV)
-    assert (refused.status, refused.problem) == (413, "too-large")
-    assert (await door(server.session, await server.token(max_size=SIZE), WAV)).status == 201
 
 @pytest.mark.parametrize("fields", [TUS, {}], ids=["tus", "resumable"])
 async def test_one_made_without_a_key_reaches_no_other_upload_either(folder: Path, fields: Mapping[str, str]) -> None:
@@ -247,6 +244,21 @@ async def test_one_made_without_a_key_reaches_no_other_upload_either(folder: Pat
         async with session.head(mine.location, headers={**token, **fields}) as answer:
             assert answer.status in (200, 204)
 
+
+async def test_no_token_is_made_with_a_token(server: Server) -> None:
+    async with server.session.post(TOKENS, headers=await server.token()) as answer:
+        assert answer.status == 403
+
+
+# Its limits
+
+
+@every_door
+async def test_its_size(server: Server, door: Door) -> None:
+    token = await server.token(max_size=SIZE - 1)
+    refused = await door(server.session, token, WAV)
+    assert (refused.status, refused.problem) == (413, "too-large")
+    assert (await door(server.session, await server.token(max_size=SIZE), WAV)).status == 201
 
 
 async def test_its_size_is_told(server: Server) -> None:

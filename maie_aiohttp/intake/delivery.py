@@ -23,7 +23,7 @@ from maie_aiohttp.access.quotas import Quotas, Reservation
 from maie_aiohttp.access.tokens import Tokens
 from maie_aiohttp.concurrency import to_its_end
 from maie_aiohttp.credentials import WITHOUT_KEY, Caller
-from maie_aiohttp.errors import Busy, Empty, StorageFull, TooLarge
+from maie_aiohttp.errors import Busy, Complete, Empty, StorageFull, TooLarge
 from maie_aiohttp.inspection.checks import Examination, Findings, Progress, size_limit, too_large
 from maie_aiohttp.inspection.inspector import Inspector
 from maie_aiohttp.inspection.scanner import NoScanner
@@ -161,15 +161,17 @@ class Intake:
         self.claims.end(id)
         await discard(self.store, id)
 
-    async def remove(self, id: UUID) -> None:
+    async def remove(self, id: UUID, caller: Caller = WITHOUT_KEY) -> None:
         """Delete an upload in any state, durably; whoever is writing it is ended first. Once begun it runs to its end.
-        Raises `NotFound` and `Locked`."""
-        await to_its_end(self._remove(id))
+        Raises `NotFound` and `Locked`; `Complete` for what is stored, where the caller only has an upload token."""
+        await to_its_end(self._remove(id, caller))
         log.info("upload deleted", upload=str(id))
 
-    async def _remove(self, id: UUID) -> None:
+    async def _remove(self, id: UUID, caller: Caller) -> None:
         async with self.locks.hold(id, uninterruptible):
             upload = await self.catalog.get(id)
+            if upload.stored is not None and caller.token is not None:
+                raise Complete("An upload token does not delete what is stored.")
             if upload.stored is None:
                 await self.discard(id)  # first: on a full disk, forgetting the record needs its room
                 await self.catalog.remove(id)

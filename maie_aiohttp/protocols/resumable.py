@@ -96,7 +96,7 @@ async def look(request: web.Request) -> web.Response:
 
 async def remove(request: web.Request) -> web.Response:
     """Cancel an upload, or delete a stored one."""
-    await request.app[INTAKE].remove(await own_id(request))
+    await request.app[INTAKE].remove(await own_id(request), caller(request))
     return web.Response(status=204)
 
 

@@ -103,7 +103,7 @@ async def append(request: web.Request, body: Body) -> web.Response:
 @_versioned
 async def remove(request: web.Request) -> web.Response:
     """Delete an upload, whatever its state."""
-    await request.app[INTAKE].remove(await own_id(request))
+    await request.app[INTAKE].remove(await own_id(request), caller(request))
     return web.Response(status=204)
 
 
