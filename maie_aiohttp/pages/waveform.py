@@ -26,7 +26,7 @@ async def waveform(request: web.Request) -> web.Response:
     points = _points(request.query.get("points"))
     upload, stored = await intact(request)
     outline = await request.app[OUTLINES].of(upload.id, stored)
-    return web.json_response(drawn(outline, points), headers={"Cache-Control": "private, no-cache"})
+    return web.json_response(drawn(outline, points))
 
 
 def drawn(outline: Outline, points: int) -> dict[str, object]:
