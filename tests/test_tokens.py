@@ -220,6 +220,16 @@ async def test_what_it_has_stored_it_does_not_delete(server: Server, folder: Pat
         assert answer.status == 204
 
 
+async def test_no_upload_of_others_stands_for_its_own(folder: Path) -> None:
+    """The record of another one says what that is called, and when it came: reading is for keys."""
+    async with running(folder, uploads={"duplicates": "reuse"}) as server:
+        hers = await raw(server.session, server.ada, WAV)
+        page = await raw(server.session, await server.token(), WAV)
+        assert page.status == 201
+        assert page.location != hers.location
+    assert stored(folder) == 2
+
+
 async def test_a_page_of_another_site_may_send_what_it_was_given(server: Server) -> None:
     """A browser does not add a token by itself, also where it was made without a key."""
     assert server.client.app is not None
