@@ -58,8 +58,7 @@ async def running(settings: Settings, rules: Rules) -> AsyncIterator[Intake]:
     """Everything below HTTP, started and reconciled. Raises `StorageFailed` if it cannot start."""
     raise_descriptor_limit()
     async with AsyncExitStack() as stack:
-        folder = DataFolder(settings.storage.folder)
-        stack.callback(folder.close)
+        folder = _data_folder(stack, settings)
         folder.open()
         intake = await _assemble(stack, folder, settings, rules)
         await recover(intake.store, intake.catalog)
@@ -81,8 +80,7 @@ async def joining(settings: Settings, rules: Rules, siblings: Siblings, *, is_su
     """Everything below HTTP, beside other workers."""
     hub = SharedHub(siblings)
     async with AsyncExitStack() as stack:
-        folder = DataFolder(settings.storage.folder)
-        stack.callback(folder.close)
+        folder = _data_folder(stack, settings)
         folder.attach()
         intake = await _assemble(stack, folder, settings, rules, hub)
         await _start_inspector(stack, intake)
@@ -97,8 +95,7 @@ async def sweep(settings: Settings, rules: Rules) -> int:
     """Let abandoned uploads expire, whether or not a server runs. Returns how many. Raises `StorageFailed` if that
     cannot be done."""
     async with AsyncExitStack() as stack:
-        folder = DataFolder(settings.storage.folder)
-        stack.callback(folder.close)
+        folder = _data_folder(stack, settings)
         folder.attach()
         return await sweep_once(await _assemble(stack, folder, settings, rules), settings)
 
@@ -115,6 +112,12 @@ async def access(intake: Intake, settings: Settings) -> Access:
 async def _start_inspector(stack: AsyncExitStack, intake: Intake) -> None:
     stack.push_async_callback(intake.give_up)
     await intake.inspector.start()
+
+
+def _data_folder(stack: AsyncExitStack, settings: Settings) -> DataFolder:
+    folder = DataFolder(settings.storage.folder)
+    stack.callback(folder.close)
+    return folder
 
 
 async def _assemble(

@@ -8,9 +8,9 @@ import structlog
 from aiohttp import web
 
 from maie_aiohttp.credentials import Scope
-from maie_aiohttp.errors import Malformed
 from maie_aiohttp.model import Handed, Place
 from maie_aiohttp.pages.paging import cursor, foreign_cursor, limit, place
+from maie_aiohttp.pages.parameters import choice
 from maie_aiohttp.web.appkeys import CATALOG, HANDOFF
 from maie_aiohttp.web.handoffs import as_json
 from maie_aiohttp.web.locations import identifier, root
@@ -24,8 +24,8 @@ async def list_handoffs(request: web.Request) -> web.Response:
     """`GET /v1/handoffs`: how much each target does not know yet; and what targets were told, newest first, `limit` at
     a time, from `cursor` on, perhaps of one `status` only."""
     outbox, targets = request.app[CATALOG].outbox, request.app[HANDOFF].targets
-    asked = limit(request.query.get("limit"))
-    status, after = _status(request.query.get("status")), _place(request.query.get("cursor"))
+    asked = limit(request.query)
+    status, after = choice(request.query, "status", Handed), _place(request.query.get("cursor"))
     found = await outbox.list(asked + 1, status=status, after=after)
     page = found[:asked]
     backlogs = {target: await outbox.backlog(target) for target in targets}
@@ -50,13 +50,6 @@ async def replay(request: web.Request) -> web.Response:
     replayed = await catalog.outbox.replay(datetime.now(UTC), id=upload.id)
     log.info("hand-offs replayed", upload=str(upload.id), handoffs=replayed)
     return web.json_response({"replayed": replayed})
-
-
-def _status(text: str | None) -> Handed | None:
-    try:
-        return None if text is None else Handed(text)
-    except ValueError:
-        raise Malformed(f"`status` is one of {', '.join(Handed)}.") from None
 
 
 def _place(cursor: str | None) -> Place | None:

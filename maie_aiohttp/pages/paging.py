@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
+from collections.abc import Mapping
 
 from maie_aiohttp.errors import Malformed
+from maie_aiohttp.pages.parameters import number
 
 PAGE = 50
 LARGEST_PAGE = 200
 
 
-def limit(text: str | None) -> int:
+def limit(query: Mapping[str, str]) -> int:
     """How many were asked for. Raises `Malformed`."""
-    if text is None:
-        return PAGE
-    if not re.fullmatch(r"[1-9]\d{0,2}", text, re.ASCII) or int(text) > LARGEST_PAGE:
-        raise Malformed(f"`limit` is a number from 1 to {LARGEST_PAGE}.")
-    return int(text)
+    return number(query, "limit", usual=PAGE, most=LARGEST_PAGE)
 
 
 def cursor(first: object, second: object) -> str:

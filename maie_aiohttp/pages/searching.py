@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from maie_aiohttp.errors import Malformed
 from maie_aiohttp.model import Finding, Sought
+from maie_aiohttp.pages.parameters import choice
 
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,20})?(e[+-]?\d{1,2})?", re.ASCII)
 _CODEC = re.compile(r"[a-z0-9_.-]{1,32}", re.ASCII)
@@ -18,7 +19,7 @@ def sought(query: Mapping[str, str]) -> Sought:
         duration_min=_seconds(query, "duration_min"),
         duration_max=_seconds(query, "duration_max"),
         codec=_codec(query.get("codec")),
-        finding=_finding(query.get("finding")),
+        finding=choice(query, "finding", Finding),
     )
 
 
@@ -33,10 +34,3 @@ def _codec(text: str | None) -> str | None:
     if text is not None and not _CODEC.fullmatch(text):
         raise Malformed("`codec` is FFmpeg's name of one, such as `pcm_s16le`.")
     return text
-
-
-def _finding(text: str | None) -> Finding | None:
-    try:
-        return None if text is None else Finding(text)
-    except ValueError:
-        raise Malformed(f"`finding` is one of {', '.join(Finding)}.") from None

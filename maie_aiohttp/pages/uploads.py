@@ -14,6 +14,7 @@ from maie_aiohttp.errors import Malformed
 from maie_aiohttp.model import Position, Status
 from maie_aiohttp.pages.content import intact
 from maie_aiohttp.pages.paging import cursor, foreign_cursor, limit, place
+from maie_aiohttp.pages.parameters import choice
 from maie_aiohttp.pages.searching import sought
 from maie_aiohttp.web.appkeys import CATALOG, HANDOFF, INTAKE, LIMITS, STORE, TAGGER
 from maie_aiohttp.web.handoffs import standing
@@ -30,10 +31,10 @@ _TO_GO_ON = frozenset({Status.RECEIVING, Status.STORED})
 async def list_uploads(request: web.Request) -> web.Response:
     """`GET /v1/uploads`: newest first, `limit` at a time, from `cursor` on, perhaps only of one `status`, or of one
     `sha256`, or with some facts."""
-    asked = limit(request.query.get("limit"))
+    asked = limit(request.query)
     found = await request.app[CATALOG].list(
         asked + 1,
-        status=_status(request.query.get("status")),
+        status=choice(request.query, "status", Status),
         after=_position(request.query.get("cursor")),
         owner=caller(request).reach,
         sha256=_sha256(request.query.get("sha256")),
@@ -76,13 +77,6 @@ def _includes_tags(text: str | None) -> bool:
     if text not in (None, "tags"):
         raise Malformed("`include` is `tags`.")
     return text is not None
-
-
-def _status(text: str | None) -> Status | None:
-    try:
-        return None if text is None else Status(text)
-    except ValueError:
-        raise Malformed(f"`status` is one of {', '.join(Status)}.") from None
 
 
 def _sha256(text: str | None) -> str | None:

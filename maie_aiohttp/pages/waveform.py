@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from array import array
 
 from aiohttp import web
 
 from maie_aiohttp.credentials import Scope
-from maie_aiohttp.errors import Malformed
 from maie_aiohttp.model import Outline
 from maie_aiohttp.pages.content import intact
+from maie_aiohttp.pages.parameters import number
 from maie_aiohttp.web.appkeys import OUTLINES
 from maie_aiohttp.web.permission import Action, needs
 
@@ -23,7 +22,7 @@ MOST_POINTS = 10_000
 async def waveform(request: web.Request) -> web.Response:
     """Answer with at most `points` pairs of the lowest and the highest sample. Raises `Undecodable`, and `Busy` while
     they are not there yet."""
-    points = _points(request.query.get("points"))
+    points = number(request.query, "points", usual=POINTS, most=MOST_POINTS)
     upload, stored = await intact(request)
     outline = await request.app[OUTLINES].of(upload.id, stored)
     return web.json_response(drawn(outline, points))
@@ -46,11 +45,3 @@ def drawn(outline: Outline, points: int) -> dict[str, object]:
         "length": len(starts),
         "data": [peak for at in starts for peak in (min(lows[at : at + width]), max(highs[at : at + width]))],
     }
-
-
-def _points(text: str | None) -> int:
-    if text is None:
-        return POINTS
-    if not re.fullmatch(r"[1-9]\d{0,4}", text, re.ASCII) or int(text) > MOST_POINTS:
-        raise Malformed(f"`points` is a number from 1 to {MOST_POINTS}.")
-    return int(text)
