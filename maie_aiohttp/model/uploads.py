@@ -1,4 +1,4 @@
-"""The values the product speaks of: what a client declares, what becomes of it, and which states follow which."""
+"""Uploads, and what goes with them: frozen values, and the states as a table."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from types import MappingProxyType
 from uuid import UUID
+
+from maie_aiohttp.model.facts import Facts
 
 Metadata = Mapping[str, str | tuple[str, ...]]
 """Text the client sent along; a tuple only where one name was sent more than once."""
@@ -82,65 +83,6 @@ class Terms:
     """With which it began, if it was one."""
     max_size: int | None = None
     """Bytes that the token allows; None for what the server accepts."""
-
-
-class Finding(StrEnum):
-    """What is amiss with a recording that was accepted all the same. The values are part of the HTTP interface."""
-
-    TRUNCATED = "truncated"
-    """It ends before its header says."""
-    NO_AUDIO = "no-audio"
-    """There is a header, and nothing behind it that could be decoded."""
-    SILENT = "silent"
-    """There is nothing to hear, from the beginning to the end."""
-    CLIPPED = "clipped"
-    """It was recorded too loud: tops are cut off."""
-    CORRUPT = "corrupt"
-    """Some of it, in the middle, cannot be decoded."""
-    UNEXAMINED = "unexamined"
-    """Those who should have listened crashed, or took too long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a recording is, as far as it could be found out."""
-
-    codec: str | None = None
-    """FFmpeg's name for it."""
-    duration: float | None = None
-    """Seconds."""
-    sample_rate: int | None = None
-    """Hertz."""
-    channels: int | None = None
-    bit_rate: int | None = None
-    """Bits a second, of the whole file."""
-    findings: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outline:
-    """How loud a recording is, stretch by stretch."""
-
-    sample_rate: int
-    """Hertz."""
-    stretch: int
-    """Samples in each, of all channels together."""
-    pairs: bytes
-    """The lowest and the highest of each, as two numbers of 16 bits, little-endian."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """Which facts an upload must have to be listed; None says nothing of it."""
-
-    duration_min: float | None = None
-    """Seconds, as the next."""
-    duration_max: float | None = None
-    codec: str | None = None
-    finding: Finding | None = None
-
-
-ANY_FACTS = Sought()
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,76 +198,6 @@ class Settled:
     """As they are recorded; or, for those that are not, others that stand for them."""
     earlier: KeyUse | None = None
     """What others have used the key for: then nothing is recorded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What others are told of an upload."""
-
-    id: str
-    """The same whenever this is told again, and that of no other event: who has seen it need not do anything."""
-    type: str
-    """`upload.stored`."""
-    at: datetime
-    upload: Upload
-    """As its record is now."""
-    file: Path
-    """Where its bytes are on this machine, from the root on. Somebody may have deleted them since."""
-
-
-class Handed(StrEnum):
-    """How far a target knows of an event. The values are part of the HTTP interface."""
-
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    DEAD = "dead"
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """One event for one target, and what has become of that. Of the last three moments, one is known."""
-
-    number: int
-    """Of the event's entry in the outbox."""
-    target: str
-    event: str
-    """Its type."""
-    at: datetime
-    """When it happened."""
-    upload: Upload
-    attempts: int = 0
-    error: str | None = None
-    """Why the last attempt failed."""
-    due_at: datetime | None = None
-    """Until it is delivered: when to try, or try again."""
-    delivered_at: datetime | None = None
-    died_at: datetime | None = None
-    """When it was given up."""
-
-    @property
-    def status(self) -> Handed:
-        """What follows from the moments."""
-        if self.delivered_at is not None:
-            return Handed.DELIVERED
-        return Handed.PENDING if self.died_at is None else Handed.DEAD
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What a target does not know yet."""
-
-    waiting: int
-    """Letters that are tried, or will be."""
-    dead: int
-    """Those that were given up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A place in the list of letters, newest first: just behind the letter with these two values."""
-
-    number: int
-    target: str
 
 
 @dataclass(frozen=True, slots=True)
