@@ -5,21 +5,18 @@ from maie_aiohttp.settings.failures import ConfigurationError
 from maie_aiohttp.settings.folder import prepare_folder
 from maie_aiohttp.settings.groups import (
     Cors,
-    Handoff,
     Inspector,
     Limits,
     Log,
-    Redis,
-    Rq,
     Scan,
     Server,
     Settings,
     Storage,
     Tokens,
-    Webhook,
 )
 from maie_aiohttp.settings.rendering import render
 from maie_aiohttp.settings.sources import load
+from maie_aiohttp.settings.targets import Handoff, Redis, Rq, Webhook
 from maie_aiohttp.settings.values import AsrBackend, Feature, Network, TemplateId, WithoutKeys, once_each
 
 __all__ = [

@@ -3,59 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
-    StringConstraints,
     model_validator,
 )
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from maie_aiohttp.addresses import web_host
 from maie_aiohttp.limits.quota import LARGEST, LONGEST, MINUTE
+from maie_aiohttp.settings.group import Group
+from maie_aiohttp.settings.targets import Handoff, Redis, Rq, Webhook
 from maie_aiohttp.settings.values import (
-    Argument,
-    AsrBackend,
     Count,
-    Feature,
     File,
-    Function,
     Host,
     Mode,
     Name,
     Network,
     Origin,
     PublicUrl,
-    RedisDatabase,
-    RedisUrl,
-    TemplateId,
     Url,
-    WebhookSecret,
     WithoutKeys,
     hidden,
     lower,
-    no_repetition,
-    once_each,
-    printable,
     socket,
     socket_path,
     split,
-    webhook,
 )
 from maie_aiohttp.units import GIB, KIB, MIB, SIZES, Duration, Rate, Ratio, Size, within
 
 
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Server(_Group):
+class Server(Group):
     """Listening and connections."""
 
     host: str = "127.0.0.1"
@@ -82,21 +64,21 @@ class Server(_Group):
         return self
 
 
-class Access(_Group):
+class Access(Group):
     """Who may come in."""
 
     without_keys: Annotated[WithoutKeys, BeforeValidator(lower)] = "loopback"
     hosts: Annotated[tuple[Host, ...], BeforeValidator(split)] = ()
 
 
-class Cors(_Group):
+class Cors(Group):
     """Which pages of other origins may use the server."""
 
     origins: Annotated[tuple[Origin, ...], BeforeValidator(split)] = ()
     max_age: Duration = 7_200.0
 
 
-class Limits(_Group):
+class Limits(Group):
     """What one upload may take."""
 
     max_size: Size = Field(default=500 * MIB, gt=0)
@@ -112,7 +94,7 @@ class Limits(_Group):
     max_duration: Annotated[Duration, Field(gt=0)] | None = None
 
 
-class Quota(_Group):
+class Quota(Group):
     """What one owner may use. What is not set is not limited."""
 
     size: Annotated[Size, Field(gt=0, le=LARGEST)] | None = None
@@ -121,14 +103,14 @@ class Quota(_Group):
     window: Annotated[Duration, Field(ge=MINUTE.total_seconds(), le=LONGEST.total_seconds())] = 86_400.0
 
 
-class Requests(_Group):
+class Requests(Group):
     """How often one address may ask. Where `per_second` is 0, any number of times."""
 
     per_second: Count = 200
     burst: Annotated[Count, Field(gt=0)] = 2_000
 
 
-class Tokens(_Group):
+class Tokens(Group):
     """Upload tokens. Without a `secret`, one is made in the data folder."""
 
     secret: Annotated[str, Field(min_length=32), PlainSerializer(hidden, when_used="json")] | None = Field(
@@ -137,26 +119,26 @@ class Tokens(_Group):
     longest: Duration = Field(default=86_400.0, gt=0)
 
 
-class Resumable(_Group):
+class Resumable(Group):
     """Uploads that go on in another request."""
 
     lifetime: Duration = Field(default=86_400.0, gt=0)
     sweep_interval: Duration = Field(default=600.0, gt=0)
 
 
-class Idempotency(_Group):
+class Idempotency(Group):
     """Requests that are sent again with their `Idempotency-Key`."""
 
     lifetime: Duration = Field(default=86_400.0, gt=0)
 
 
-class Uploads(_Group):
+class Uploads(Group):
     """What is stored twice."""
 
     duplicates: Annotated[Literal["report", "reuse"], BeforeValidator(lower)] = "report"
 
 
-class Storage(_Group):
+class Storage(Group):
     """Where the bytes go, and what writing them may take."""
 
     folder: File = Path("data")
@@ -174,26 +156,26 @@ class Storage(_Group):
         return self
 
 
-class Scrub(_Group):
+class Scrub(Group):
     """Reading what is stored again, in search of damage. A `rate` of 0 reads nothing."""
 
     rate: Size = 10 * MIB
     interval: Duration = Field(default=604_800.0, gt=0)
 
 
-class Catalog(_Group):
+class Catalog(Group):
     """Where the uploads are recorded. No `url` stands for an SQLite file in `storage.folder`."""
 
     url: Url | None = Field(default=None, repr=False)
 
 
-class Audio(_Group):
+class Audio(Group):
     """What counts as audio. That the names exist is the format table's to say."""
 
     extra_formats: Annotated[tuple[Name, ...], BeforeValidator(split)] = ()
 
 
-class Inspector(_Group):
+class Inspector(Group):
     """The processes that look into a finished file."""
 
     workers: Count = Field(default=2, gt=0)
@@ -201,7 +183,7 @@ class Inspector(_Group):
     memory: Size = Field(default=512 * MIB, gt=0)
 
 
-class Facts(_Group):
+class Facts(Group):
     """Finding out what a stored recording is, before it is handed off. No `workers`, no facts."""
 
     workers: Count = 1
@@ -209,13 +191,13 @@ class Facts(_Group):
     timeout: Duration = Field(default=60.0, gt=0)
 
 
-class Waveforms(_Group):
+class Waveforms(Group):
     """Outlines of recordings, drawn when somebody asks for them."""
 
     timeout: Duration = Field(default=600.0, gt=0)
 
 
-class Scan(_Group):
+class Scan(Group):
     """Who looks for malware in a finished file. Without `clamd`, nobody."""
 
     clamd: Annotated[str, AfterValidator(socket)] | None = None
@@ -223,67 +205,7 @@ class Scan(_Group):
     connections: Count = Field(default=4, gt=0)
 
 
-class Handoff(_Group):
-    """Who is told of stored uploads, and how often. That the targets exist is their registry's to say."""
-
-    targets: Annotated[tuple[Name, ...], BeforeValidator(split), AfterValidator(no_repetition)] = ("log",)
-    concurrency: Count = Field(default=8, gt=0)
-    max_attempts: Count = Field(default=100, gt=0)
-    first_pause: Duration = Field(default=1.0, gt=0)
-    longest_pause: Duration = Field(default=900.0, gt=0)
-
-
-class Webhook(_Group):
-    """Where the hand-off by HTTP goes."""
-
-    url: Annotated[str, AfterValidator(webhook)] | None = None
-    secrets: Annotated[tuple[WebhookSecret, ...], BeforeValidator(split)] = Field(default=(), repr=False)
-    timeout: Duration = Field(default=10.0, gt=0)
-    hosts: Annotated[tuple[str, ...], BeforeValidator(split)] = ()
-    private_networks: Annotated[tuple[Network, ...], BeforeValidator(split)] = ()
-
-    @model_validator(mode="after")
-    def _host_is_listed(self) -> Webhook:
-        host = web_host(self.url or "")
-        if self.url and self.hosts and host not in self.hosts:
-            raise ValueError(f"url leads to {host}, which is not among hosts")
-        return self
-
-
-class Redis(_Group):
-    """Where the hand-off to a stream goes."""
-
-    url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", repr=False)
-    stream: str = Field(default="maie:uploads", min_length=1)
-    max_length: Count = 0
-    timeout: Duration = Field(default=5.0, gt=0)
-
-
-class Rq(_Group):
-    """Where MAIE's own workers get their jobs, and what these are."""
-
-    url: RedisDatabase = Field(default="redis://127.0.0.1:6379/0", repr=False)
-    queue: Annotated[str, StringConstraints(min_length=1)] = "default"
-    results_db: Count = 1
-    function: Function = "src.worker.pipeline.process_audio_task"
-    arguments: Annotated[tuple[Argument, ...], BeforeValidator(split)] = get_args(Argument)
-    folder: Annotated[Path, AfterValidator(printable)] | None = None
-    job_timeout: Duration = Field(default=600.0, ge=1)
-    lifetime: Duration = Field(default=604_800.0, ge=1)
-    timeout: Duration = Field(default=5.0, gt=0)
-    max_queue_depth: Count = Field(default=50, gt=0)
-    features: Annotated[tuple[Feature, ...], BeforeValidator(split), AfterValidator(once_each)] = ("clean_transcript",)
-    template_id: TemplateId | None = None
-    asr_backend: AsrBackend = "whisper"
-
-    @model_validator(mode="after")
-    def _summary_has_its_template(self) -> Rq:
-        if "summary" in self.features and self.template_id is None:
-            raise ValueError("template_id must be set where features has summary")
-        return self
-
-
-class Log(_Group):
+class Log(Group):
     """What is logged, and how."""
 
     level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(lower)] = "info"
