@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from uuid import UUID
 
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientError, ClientResponseError, ClientSession
 
 from tests.scenarios.client import DOORS, Door, Record, client, delete, listed, read_back, upload
 from tests.scenarios.process import KIB, MIB, Process, launch, serving
@@ -179,12 +179,15 @@ def _is_kept(sent: tuple[int, str], records: Mapping[str, Record], id: str) -> b
 
 
 async def _broken(session: ClientSession, records: Mapping[str, Record]) -> list[str]:
-    """Uploads whose content is not what their record says."""
+    """Uploads whose content is not what their record says, or is not given out: such as one whose deletion a killed
+    worker has begun."""
     turn = Semaphore(READERS)
 
     async def is_whole(record: Record) -> bool:
         async with turn:
-            return await read_back(session, record["id"]) == (record["size"], record["sha256"])
+            with suppress(ClientResponseError):
+                return await read_back(session, record["id"]) == (record["size"], record["sha256"])
+            return False
 
     whole = await asyncio.gather(*map(is_whole, records.values()))
     return [id for id, fine in zip(records, whole, strict=True) if not fine]
