@@ -27,7 +27,7 @@ from maie_aiohttp.inspection.sound import Playback
 
 Look: TypeAlias = Callable[[InputContainer, AudioStream], object]
 
-NICENESS = 10  # uploads come first, and a tenth of the machine is left for this
+NICENESS = 10  # uploads come first
 
 TOLERANCE = 0.25
 """Seconds that a recording may lack of what its header says: encoders round, and count frames without sound."""

@@ -7,6 +7,7 @@ without ever letting another task run. Reading through this class, the same mult
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 
@@ -71,8 +72,8 @@ class Body:
         """Whether everything has been read."""
         return self._start == len(self._buffer) and self._stream.at_eof()
 
-    async def chunks(self, size: int) -> AsyncIterator[bytes]:
-        """All that is left, in pieces of at most `size` bytes."""
+    async def chunks(self, size: int = sys.maxsize) -> AsyncIterator[bytes]:
+        """All that is left, in pieces of at most `size` bytes; or as large as they come."""
         while chunk := await self.read(size):
             yield chunk
             del chunk  # nobody needs it while the next is waited for, which may be long

@@ -8,7 +8,7 @@ from maie_aiohttp.model import Upload
 from maie_aiohttp.protocols import disposition
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.declaration import declared, key_of
-from maie_aiohttp.web.appkeys import INTAKE, LIMITS
+from maie_aiohttp.web.appkeys import INTAKE
 from maie_aiohttp.web.permission import caller
 
 
@@ -19,6 +19,6 @@ async def receive(request: web.Request, body: Body) -> Upload:
     key = key_of(request.headers, "raw", sender)
     file = declared(request.headers, disposition.filename(request.headers), at_most=request.content_length)
     async with intake.delivery(file, sender) as delivery:
-        await delivery.receive(file, body.chunks(request.app[LIMITS].chunk_size))
+        await delivery.receive(file, body.chunks())
         (upload,) = await delivery.settle({}, key)
         return upload

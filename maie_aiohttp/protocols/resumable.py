@@ -125,7 +125,7 @@ def _piece(request: web.Request, body: Body, fields: Fields, offset: int) -> Pie
 
     return Piece(
         offset=offset,
-        chunks=body.chunks(request.app[LIMITS].chunk_size),
+        chunks=body.chunks(),
         interrupt=body.interrupt,
         size=_size(request),
         length=fields.total(offset, _size(request)),

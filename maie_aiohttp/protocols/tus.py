@@ -18,7 +18,7 @@ from maie_aiohttp.model import Declared, Metadata, Upload
 from maie_aiohttp.protocols import tus_fields as fields
 from maie_aiohttp.protocols.answers import created, digest, other_type
 from maie_aiohttp.protocols.body import Body
-from maie_aiohttp.web.appkeys import CATALOG, INTAKE, LIMITS, RESUMPTION
+from maie_aiohttp.web.appkeys import CATALOG, INTAKE, RESUMPTION
 from maie_aiohttp.web.headers import declared_digests, display_name
 from maie_aiohttp.web.permission import caller, own_id
 from maie_aiohttp.web.problems import http_answer
@@ -141,7 +141,7 @@ def _check_not_final(upload: Upload) -> None:
 def _piece(request: web.Request, body: Body, *, offset: int) -> Piece:
     return Piece(
         offset,
-        body.chunks(request.app[LIMITS].chunk_size),
+        body.chunks(),
         body.interrupt,
         size=request.content_length if request.body_exists else 0,
         length=_number(request, "Upload-Length"),

@@ -1,4 +1,4 @@
-"""Finding out what stored recordings are, behind the answers and before the hand-off.
+"""Finding out what stored recordings are, behind the answers and before the hand-off; uploads come first.
 
 Which ones wait for it stands in the catalog alone, so a restart goes on where it was. Whatever becomes of an
 examination, it ends with facts, if only with the finding that there are none: nothing waits for ever.
@@ -18,6 +18,7 @@ import structlog
 
 from maie_aiohttp.inspection.analyst import Analyst
 from maie_aiohttp.interfaces import Catalog, Store
+from maie_aiohttp.limits.deference import giving_way
 from maie_aiohttp.model import Facts, Stored, Upload
 from maie_aiohttp.progress.hub import Hub
 from maie_aiohttp.units import MIB
@@ -73,10 +74,8 @@ class FactFinder:
         while True:
             async with outliving("uploads not examined"):
                 uploads = await self._next()
-                try:
-                    await self._examine(uploads)
-                finally:
-                    self._in_hand.difference_update(upload.id for upload in uploads)
+                async with giving_way():
+                    await self._examined(uploads)
 
     async def _next(self) -> Sequence[Upload]:
         """Some that nobody has in hand, as soon as there are any."""
@@ -112,6 +111,12 @@ class FactFinder:
             size += self._waiting[0].offset
             few.append(self._waiting.popleft())
         return few
+
+    async def _examined(self, uploads: Sequence[Upload]) -> None:
+        try:
+            await self._examine(uploads)
+        finally:
+            self._in_hand.difference_update(upload.id for upload in uploads)
 
     async def _examine(self, uploads: Sequence[Upload]) -> None:
         stored = {upload.id: upload.stored for upload in uploads if upload.stored}

@@ -199,7 +199,9 @@ async def test_whatever_its_end_the_room_is_given_back(disk: Path, end: Callable
     async with edge_on(disk, resumable=soon) as edge:
         path = await begun(edge)
         await end(edge, path)
-        await begun(edge)
+        async with asyncio.timeout(DEADLINE):  # whoever examines it may have it open for a moment longer
+            while (await edge.exchange(creation())).status == 507:
+                pass
 
 
 async def test_a_form_gives_back_what_it_did_not_use(edge: Edge) -> None:
