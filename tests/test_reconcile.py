@@ -327,7 +327,8 @@ async def started(folder: Path) -> AsyncIterator[Resumption]:
 
 async def sent(content: bytes, resumption: Resumption, id: UUID, offset: int, *, breaks: bool = False) -> Upload:
     async def chunks() -> AsyncIterator[bytes]:
-        yield content
+        if content:
+            yield content
         if breaks:
             raise Truncated("gone")
 

@@ -78,16 +78,33 @@ def test_a_crowd_that_comes_to_life_at_once_holds_little_more_than_the_budget(tu
     assert total <= BUDGET + sum(turns) * SMALLEST + LARGEST
 
 
-def test_in_a_crowd_whoever_waits_again_after_a_little_receives_more() -> None:
+def test_in_a_crowd_whoever_waits_again_with_more_to_come_receives_much() -> None:
     held = Unread(BUDGET)
     held.add(BUDGET)
-    share, receipts = Line(held).share, []
-    for _ in range(4):
-        share.ask()
-        receipts.append(share.receipt)
-        share.add(share.receipt)
-        share.take()
-    assert receipts == [SMALLEST, MIDDLE, SMALLEST, MIDDLE]
+    line, receipts = Line(held), []
+    for came in (SMALLEST, LARGEST, LARGEST - 1, 1, SMALLEST):
+        line.share.ask()
+        line.limit_receiving()
+        receipts.append(line.receives)
+        line.share.add(came)
+        line.share.take()
+    assert receipts == [SMALLEST, LARGEST, LARGEST, SMALLEST, SMALLEST]
+
+
+def test_however_many_have_more_to_come_only_some_receive_much() -> None:
+    held = Unread(BUDGET)
+    held.add(BUDGET)
+    crowd = [Line(held) for _ in range(100)]
+    for line in crowd:
+        line.share.add(SMALLEST)
+        line.share.take()
+        line.share.ask()
+        line.limit_receiving()
+    much = [line for line in crowd if line.receives == LARGEST]
+    assert len(much) * LARGEST == 2 * BUDGET
+    much.pop().share.give_up()
+    crowd[-1].share.ask()
+    assert crowd[-1].share.receipt == LARGEST
 
 
 def test_in_a_crowd_whoever_does_not_wait_receives_little_and_stops() -> None:
@@ -98,20 +115,6 @@ def test_in_a_crowd_whoever_does_not_wait_receives_little_and_stops() -> None:
     share.add(SMALLEST)
     share.take()  # and now its upload waits for something else
     assert (share.receipt, share.is_used_up) == (SMALLEST, True)
-
-
-def test_a_crowd_that_comes_to_life_begins_with_little() -> None:
-    """However well each of them got on before."""
-    held = Unread(BUDGET)
-    crowd = [Line(held) for _ in range(2)]
-    for line in crowd:
-        line.share.ask()
-        line.share.add(1)
-        line.share.take()
-        line.share.ask()
-        line.limit_receiving()
-    held.add(BUDGET)
-    assert [line.receives for line in crowd] == [SMALLEST, SMALLEST]
 
 
 def test_what_an_upload_has_in_its_hands_counts_until_it_waits_again() -> None:

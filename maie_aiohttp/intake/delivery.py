@@ -37,6 +37,7 @@ from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.limits.quota import Need
 from maie_aiohttp.model import Charge, Declared, Metadata, Status, Stored, Upload
 from maie_aiohttp.progress.hub import Hub
+from maie_aiohttp.streams import Chunks
 
 REMEMBERED = timedelta(days=7)
 """How long an upload that was refused in the middle, or that expired, is still known by its record."""
@@ -274,13 +275,16 @@ class Delivery:
             )
         return size, examination.findings()
 
-    async def _watched(self, chunks: AsyncIterator[bytes], progress: Progress) -> AsyncIterator[bytes]:
+    def _watched(self, chunks: AsyncIterator[bytes], progress: Progress) -> AsyncIterator[bytes]:
         """The checks that cost nothing are asked at every chunk, before it is gathered."""
-        async for chunk in chunks:
+
+        async def pull() -> bytes:
+            chunk = await anext(chunks, b"")
             progress.feed(chunk)
             self._limit.feed(chunk)
-            yield chunk
-            del chunk  # nobody needs it while the next is waited for, which may be long
+            return chunk
+
+        return Chunks(pull)
 
 
 def _begun(declared: Declared, owner: str | None) -> Upload:

@@ -11,6 +11,7 @@ from maie_aiohttp.inspection.checks import Check, Progress, SizeLimit, size_limi
 from maie_aiohttp.intake.locks import Interrupt
 from maie_aiohttp.interfaces import Advance, Chunk, unheard
 from maie_aiohttp.model import Status, Upload
+from maie_aiohttp.streams import Chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Piece:
     offset: int
     """Where they begin."""
     chunks: AsyncIterator[bytes]
+    """None of them empty."""
     interrupt: Interrupt
     """Ends `chunks` with this error; called when another request takes the upload over."""
     size: int | None = None
@@ -113,23 +115,25 @@ class Arrival:
         said = self._piece.last
         return self.failure is None and (size == self._upload.size if said is None else said)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncIterator[bytes]:
         """The bytes. Raises `TooLarge` or `OverQuota` beyond what the upload may have."""
-        async for chunk in self._until_broken():
-            self._limit.feed(chunk)
-            self.progress.feed(chunk)
-            yield chunk
-            del chunk  # nobody needs it while the next is waited for, which may be long
+        return Chunks(self._pull)
 
-    async def _until_broken(self) -> AsyncIterator[bytes]:
+    async def _pull(self) -> bytes:
+        chunk = await self._next()
+        self._limit.feed(chunk)
+        self.progress.feed(chunk)
+        return chunk
+
+    async def _next(self) -> bytes:
         try:
-            async for chunk in self._piece.chunks:
-                yield chunk
-                del chunk
+            chunk = await anext(self._piece.chunks, b"")
         except Interrupted as error:
             self.failure = error
-        else:
+            return b""
+        if not chunk:
             self.failure = self._missing()
+        return chunk
 
     def _missing(self) -> InconsistentLength | None:
         if self._piece.last and self._upload.size not in (None, self.progress.received):

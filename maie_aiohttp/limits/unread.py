@@ -1,7 +1,8 @@
 """How much may be received at once, given what all connections together hold unread.
 
-As long as there is room, whoever has bytes to give gets them in with few receipts; a thousand uploads that all come to
-life do not, and receive in small pieces what they can hold until their turn to write.
+As long as there is room, whoever has bytes to give gets them in with few receipts. When a thousand uploads all come to
+life, each receives a little and stops; what else is there comes once the upload has a place for it, with few receipts
+again.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Unread:
         self._held = 0
         self._above: dict[int, set[Share]] = {MIDDLE: set(), SMALLEST: set()}
         """Who receives more than this at once."""
+        self._flowing: set[Share] = set()
+        """Who receives the most, however little room there is: some more than can gather at a time."""
         self.receipt = LARGEST
         """Bytes that may be received at once."""
 
@@ -56,6 +59,19 @@ class Unread:
             else:
                 shares.discard(share)
 
+    def flows(self, share: Share) -> bool:
+        """Whether it receives the most at once, however little room there is."""
+        return share in self._flowing
+
+    def let_flow(self, share: Share) -> None:
+        """From now on, unless there are too many."""
+        if len(self._flowing) * LARGEST < 2 * self._budget:
+            self._flowing.add(share)
+
+    def stop_flow(self, share: Share) -> None:
+        """Not any more."""
+        self._flowing.discard(share)
+
     def _affordable(self) -> int:
         if self._held <= self._budget // 4:
             return LARGEST
@@ -71,10 +87,12 @@ class Share:
         self._held = 0
         self._taken = 0
         """Of what is held, what the upload has in its hands."""
-        self._asked = False
-        """Whether the upload waits, with nothing that it could read."""
-        self._tasted = False
-        """Whether it got little when it last waited."""
+        self._is_asked = False
+        """Whether an upload reads, and says when it has done with what it took."""
+        self._size = LARGEST
+        """Bytes that are received at once."""
+        self._fills_receipts = False
+        """Whether as much came as could be received at once: there is more."""
 
     @property
     def is_used_up(self) -> bool:
@@ -84,34 +102,41 @@ class Share:
 
     @property
     def receipt(self) -> int:
-        """Bytes that may be received at once. An upload that waits again after little has come has a place to gather
-        more: were it to go on in the smallest receipts, it would take eight for the least block there is."""
-        return max(self._unread.receipt, MIDDLE) if self._asked and self._tasted else self._unread.receipt
+        """Bytes that may be received at once."""
+        return LARGEST if self._unread.flows(self) else self._unread.receipt
 
     def receives(self, size: int) -> None:
         """From now on the connection receives up to `size` bytes at once."""
+        self._size = size
         self._unread.receives(self, size)
 
     def add(self, size: int) -> None:
         """So many bytes came."""
         self._hold(size)
-        if self._asked:
-            self._asked, self._tasted = False, not self._tasted
+        self._fills_receipts = size >= self._size
+        self._unread.stop_flow(self)
 
     def take(self) -> None:
-        """The upload has all of them in its hands."""
-        self._taken = self._held
+        """All of them were read: an upload has them in its hands now, everybody else drops them."""
+        if self._is_asked:
+            self._taken = self._held
+        else:
+            self._hold(-self._held)
 
     def ask(self) -> None:
-        """The upload has done with those, and waits for more."""
+        """The upload has done with those, and waits for more. If there is more, it has a place to gather it in."""
+        self._is_asked = True
         self._hold(-self._taken)
         self._taken = 0
-        self._asked = not self._held
+        if self._fills_receipts and not self._held:
+            self._unread.let_flow(self)
 
     def drop(self) -> None:
-        """Nobody will read what is there."""
+        """No upload reads any more."""
         self._hold(-self._held)
         self._taken = 0
+        self._is_asked = False
+        self._unread.stop_flow(self)
 
     def give_up(self) -> None:
         """The connection receives nothing any more."""
@@ -119,8 +144,7 @@ class Share:
         self.receives(0)
 
     def shrink(self) -> None:
-        """There is less room than the connection counts on. Many may have waited for long: all of them begin anew."""
-        self._tasted = False
+        """There is less room than the connection counts on."""
         self._receiver.limit_receiving()
 
     def _hold(self, size: int) -> None:

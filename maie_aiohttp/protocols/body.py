@@ -10,6 +10,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
+from functools import partial
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -17,6 +18,7 @@ from aiohttp.web import RequestPayloadError
 
 from maie_aiohttp.errors import IntakeError, Malformed, Truncated
 from maie_aiohttp.protocols.pace import Pace, Patience
+from maie_aiohttp.streams import Chunks
 from maie_aiohttp.web.connection import Connection
 
 YIELD_EVERY = 32
@@ -72,11 +74,9 @@ class Body:
         """Whether everything has been read."""
         return self._start == len(self._buffer) and self._stream.at_eof()
 
-    async def chunks(self, size: int = sys.maxsize) -> AsyncIterator[bytes]:
+    def chunks(self, size: int = sys.maxsize) -> AsyncIterator[bytes]:
         """All that is left, in pieces of at most `size` bytes; or as large as they come."""
-        while chunk := await self.read(size):
-            yield chunk
-            del chunk  # nobody needs it while the next is waited for, which may be long
+        return Chunks(partial(self.read, size))
 
     async def read(self, size: int) -> bytes:
         """At least one byte and at most `size`; empty at the end of the body."""
@@ -113,6 +113,11 @@ class Body:
             return b""
         return await self._take(min(self._start + size, self._clear))
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether `read_before` would give more without waiting."""
+        return self._clear > self._start
+
     async def skip(self, size: int) -> None:
         """Leave out bytes that are known to be there."""
         await self._take(self._start + size)
@@ -135,7 +140,14 @@ class Body:
             await self._give_way()
         chunk = self._buffer[self._start : end]
         self._start = end
+        if end == len(self._buffer):
+            self._forget_read()
         return chunk
+
+    def _forget_read(self) -> None:
+        """Keep nothing that was read: it may be long until more comes, or is wanted."""
+        self._buffer = self._buffer[self._start :]
+        self._start = self._clear = 0
 
     async def _fill(self) -> bool:
         """Add what came next to the buffer; False at the end of the body."""
@@ -144,8 +156,7 @@ class Body:
         if self._patience.interruption and not self._stream.is_eof():
             raise self._patience.interruption
         await self._invite()
-        self._buffer = self._buffer[self._start :]  # what was read is not kept while waiting
-        self._start = self._clear = 0
+        self._forget_read()
         if isinstance(self._request.protocol, Connection):
             self._request.protocol.wait_for_bytes()
         try:
@@ -163,8 +174,8 @@ class Body:
             return False
         self._salvaged = True
         left = self._stream._read_nowait(-1)  # noqa: SLF001 - its public sister raises, and drops what is there
-        self._buffer = self._buffer[self._start :] + left
-        self._start = self._clear = 0
+        self._forget_read()
+        self._buffer += left
         return bool(left)
 
     async def _invite(self) -> None:

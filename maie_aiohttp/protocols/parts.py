@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
@@ -18,6 +19,7 @@ from maie_aiohttp.model import Declared
 from maie_aiohttp.protocols import disposition
 from maie_aiohttp.protocols.body import Body
 from maie_aiohttp.protocols.declaration import declared
+from maie_aiohttp.streams import Chunks
 from maie_aiohttp.web.headers import is_plain
 
 HEADER_SIZE = 8 * 1024
@@ -66,12 +68,16 @@ class Part(BodyPartReader):
         body = cast("Body", self._content)
         return await body.starts_with(self._boundary) or await body.starts_with(b"\r\n" + self._boundary)
 
-    async def chunks(self, size: int) -> AsyncIterator[bytes]:
-        """All of the content, in pieces of at most `size` bytes."""
-        while not self.at_eof():
-            if chunk := await self.read_chunk(size):
-                yield chunk
-                del chunk  # see `Body.chunks`
+    def chunks(self, size: int) -> AsyncIterator[bytes]:
+        """All of the content, read in pieces of `size` bytes at most. Those that came together are handed on together:
+        nothing of them is left while those who take them wait."""
+        return Chunks(partial(self._read_together, size))
+
+    async def _read_together(self, size: int) -> bytes:
+        pieces = [await self.read_chunk(size)]
+        while cast("Body", self._content).is_at_hand:
+            pieces.append(await self.read_chunk(size))
+        return b"".join(pieces)
 
 
 class FormReader(MultipartReader):

@@ -16,9 +16,10 @@ from maie_aiohttp.concurrency import Batch, Outcomes, in_thread
 from maie_aiohttp.errors import Damaged, StorageFailed, StorageFull
 from maie_aiohttp.interfaces import UNKNOWN, Advance, Ahead, Chunk, Conclude, Observe, Read, nothing, unheard
 from maie_aiohttp.limits.ledger import Claim
-from maie_aiohttp.stores.blocks import BlockBudget, Gatherer
+from maie_aiohttp.stores.blocks import BlockBudget
 from maie_aiohttp.stores.failures import translated
 from maie_aiohttp.stores.folder import DataFolder
+from maie_aiohttp.stores.gatherer import Gatherer
 from maie_aiohttp.stores.part import PartFile
 from maie_aiohttp.stores.recording import Recording
 from maie_aiohttp.stores.shelf import Publication, Shelf, shard
@@ -97,7 +98,7 @@ class DiskStore:
         claim = ahead.claim or self.promise(0)
 
         def is_due(block: Chunk) -> bool:
-            comes_slowly = advance is not None and len(block) < self._blocks.block_size()
+            comes_slowly = advance is not None and len(block) < self._blocks.block_size
             return part.pending >= PASS_ON_EVERY or (comes_slowly and part.pending_for >= PASS_ON_AFTER)
 
         def write(block: Chunk) -> int | None:
@@ -125,7 +126,8 @@ class DiskStore:
             ):
                 async for chunk in chunks:
                     await gatherer.add(chunk)
-                    del chunk  # it is in a block by now, and the next may be long in coming
+                    del chunk  # it is in a block by now
+                    await gatherer.make_room()
                 return await self._hop(finish, await gatherer.rest())
         finally:
             part.close()

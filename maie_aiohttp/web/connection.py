@@ -81,8 +81,10 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came. If it is no HTTP, no body under way will ever end."""
-        self._share.add(len(data))
+        """Parse what came; nothing, where aiohttp goes on with what it has. If it is no HTTP, no body under way will
+        ever end."""
+        if data:
+            self._share.add(len(data))
         super().data_received(data)
         self.limit_receiving()
         if self._messages:
@@ -114,16 +116,19 @@ class Connection(web.RequestHandler):
             super().pause_reading()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """The upload has taken everything."""
+        """The upload has taken everything, but may not have done with it."""
         self._share.take()
-        self.limit_receiving()
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
+        self._resume_within_share(resume_parser)
 
     def wait_for_bytes(self) -> None:
         """The upload has done with what it took, and is about to wait for more."""
         self._share.ask()
+        self._resume_within_share()
+
+    def _resume_within_share(self, resume_parser: bool = True) -> None:
         self.limit_receiving()
+        if self._reading_paused and not self._share.is_used_up:
+            super().resume_reading(resume_parser)
 
     def limit_receiving(self) -> None:
         """Take no more at once than all connections together can hold, and no more of what may have to be parsed."""
@@ -192,6 +197,7 @@ class Connection(web.RequestHandler):
         if _leaves_http(request) or self._bounds.held.is_full:
             resp.force_close()
         self._share.drop()
+        self._resume_within_share()
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(

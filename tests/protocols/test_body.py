@@ -40,9 +40,11 @@ async def decoded(pieces: list[bytes], size: int) -> list[bytes]:
     feeding = asyncio.create_task(feed(stream, pieces))
     found = []
     async for part in walk(BOUNDARY, body):
-        chunks = [chunk async for chunk in part.chunks(size)]
-        assert all(0 < len(chunk) <= size for chunk in chunks)
-        found.append(b"".join(chunks))
+        content = b""
+        while chunk := await part.read_chunk(size):
+            assert len(chunk) <= size
+            content += chunk
+        found.append(content)
     await feeding
     return found
 
@@ -81,6 +83,20 @@ async def test_parts_come_out_as_they_went_in(parts: list[bytes], places: list[i
 async def test_parts_come_out_of_single_bytes(parts: list[bytes], size: int) -> None:
     body = encoded(parts)
     assert await decoded(cut(body, list(range(len(body)))), size) == parts
+
+
+@given(forms, st.lists(st.integers(0, 2000), max_size=20), st.integers(1, 40))
+async def test_what_of_a_part_came_together_is_handed_on_together(
+    parts: list[bytes], places: list[int], size: int
+) -> None:
+    pieces = cut(encoded(parts), places)
+    stream, body, _ = opened()
+    feeding = asyncio.create_task(feed(stream, pieces))
+    found = [[chunk async for chunk in part.chunks(size)] async for part in walk(BOUNDARY, body)]
+    await feeding
+    assert [b"".join(chunks) for chunks in found] == parts
+    assert all(all(chunks) for chunks in found)
+    assert sum(map(len, found)) <= len(pieces) + len(parts)
 
 
 @given(forms, st.integers(0, 10_000), st.lists(st.integers(0, 2000), max_size=5))

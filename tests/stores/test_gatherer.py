@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from maie_aiohttp.interfaces import HEAD, Chunk, unheard
 from maie_aiohttp.stores import blocks
-from maie_aiohttp.stores.blocks import CRUMB, SMALL, BlockBudget, Gatherer
+from maie_aiohttp.stores.blocks import BlockBudget
+from maie_aiohttp.stores.gatherer import CRUMB, SMALL, Gatherer
 from maie_aiohttp.stores.writer import DEPTH, Writer
 from tests.layers import KIB, MIB
 
@@ -56,11 +57,17 @@ def budget(largest: int = MIB, total: int = 16 * MIB) -> BlockBudget:
     return BlockBudget(largest=largest, total=total)
 
 
+async def feed(gatherer: Gatherer, chunk: bytes) -> None:
+    """As a store does."""
+    await gatherer.add(chunk)
+    await gatherer.make_room()
+
+
 async def gather(written: Written, chunks: Sequence[bytes], at_most: int | None = None) -> bytes:
     """A whole upload; returns what was left for the last write."""
     async with gathering(budget(largest=100_000), written, at_most) as gatherer:
         for chunk in chunks:
-            await gatherer.add(chunk)
+            await feed(gatherer, chunk)
         return bytes(await gatherer.rest())
 
 
@@ -84,7 +91,7 @@ async def test_an_upload_known_to_be_small_is_left_for_one_write(size: int) -> N
     written = Written()
     async with gathering(budget(), written, size) as gatherer:
         for chunk in [b"x" * 1000] * (size // 1000) + [b"x" * (size % 1000)]:
-            await gatherer.add(chunk)
+            await feed(gatherer, chunk)
         assert len(await gatherer.rest()) == size
     assert written.blocks == []
 
@@ -92,7 +99,7 @@ async def test_an_upload_known_to_be_small_is_left_for_one_write(size: int) -> N
 async def test_in_a_crowd_even_a_small_upload_is_written_in_blocks() -> None:
     written = Written()
     async with gathering(budget(largest=HEAD), written, SMALL) as gatherer:
-        await gatherer.add(b"x" * HEAD)
+        await feed(gatherer, b"x" * HEAD)
     assert written.sizes == [HEAD]
 
 
@@ -100,19 +107,19 @@ async def test_in_a_crowd_even_a_small_upload_is_written_in_blocks() -> None:
 async def test_the_first_block_is_the_head_and_is_waited_for(at_most: int | None) -> None:
     written = Written()
     async with gathering(budget(), written, at_most) as gatherer:
-        await gatherer.add(b"x" * (HEAD - 1))
+        await feed(gatherer, b"x" * (HEAD - 1))
         assert written.sizes == []
-        await gatherer.add(b"x")
+        await feed(gatherer, b"x")
         assert written.sizes == [HEAD]
 
 
 async def test_later_blocks_are_as_large_as_allowed_and_written_behind_the_reading() -> None:
     written = Written()
     async with gathering(budget(largest=200 * KIB), written) as gatherer:
-        await gatherer.add(b"x" * HEAD)
+        await feed(gatherer, b"x" * HEAD)
         written.gate.clear()
         for _ in range(3):
-            await gatherer.add(b"x" * 100 * KIB)
+            await feed(gatherer, b"x" * 100 * KIB)
         assert written.sizes == [HEAD]
         written.gate.set()
         assert len(await gatherer.rest()) == 100 * KIB
@@ -122,29 +129,17 @@ async def test_later_blocks_are_as_large_as_allowed_and_written_behind_the_readi
 async def test_a_disk_that_is_slower_than_the_client_holds_the_client_back() -> None:
     written = Written()
     async with gathering(budget(largest=HEAD), written) as gatherer:
-        await gatherer.add(b"x" * HEAD)
+        await feed(gatherer, b"x" * HEAD)
         written.gate.clear()
         for _ in range(DEPTH):
-            await gatherer.add(b"x" * HEAD)
-        another = asyncio.create_task(gatherer.add(b"x" * HEAD))
+            await feed(gatherer, b"x" * HEAD)
+        another = asyncio.create_task(feed(gatherer, b"x" * HEAD))
         await asyncio.sleep(0.01)
         assert not another.done()
         written.gate.set()
         await another
         await gatherer.rest()
     assert written.sizes == [HEAD] * (DEPTH + 2)
-
-
-async def test_all_uploads_share_one_budget() -> None:
-    shared = budget(largest=MIB, total=4 * MIB * (1 + DEPTH))
-    assert shared.block_size() == MIB
-    async with AsyncExitStack() as crowd:
-        sizes = {}
-        for number in range(1, 1001):
-            await crowd.enter_async_context(gathering(shared, Written()))
-            sizes[number] = shared.block_size()
-        assert (sizes[1], sizes[4], sizes[8], sizes[64], sizes[1000]) == (MIB, MIB, MIB // 2, HEAD, HEAD)
-    assert shared.block_size() == MIB
 
 
 @pytest.fixture
@@ -162,7 +157,7 @@ async def test_a_silent_client_costs_no_memory(tick: Callable[[], Awaitable[None
     written = Written()
     async with gathering(budget(), written) as gatherer:
         for size in (10, 2 * HEAD, 20, 30):
-            await gatherer.add(b"x" * size)
+            await feed(gatherer, b"x" * size)
             await tick()
             assert written.sizes[-1] == size
         assert await gatherer.rest() == b""
@@ -173,35 +168,76 @@ async def test_a_client_that_drips_costs_no_memory(tick: Callable[[], Awaitable[
     written = Written()
     async with gathering(budget(), written) as gatherer:
         for _ in range(40):
-            await gatherer.add(b"x")
+            await feed(gatherer, b"x")
             await asyncio.sleep(0.002)
         assert sum(written.sizes) > 20
         rest = await gatherer.rest()
     assert sum(written.sizes) + len(rest) == 40
 
 
+@pytest.fixture
+def _no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "HURRY", 60)
+
+
+@pytest.mark.usefixtures("_no_hurry")
 async def test_who_finds_the_budget_used_up_waits_for_a_place() -> None:
-    shared, written = budget(total=2 * HEAD), Written()
+    shared, written = budget(largest=HEAD, total=2 * HEAD), Written()
     async with (
         gathering(shared, written) as first,
-        gathering(shared, written) as second,
-        gathering(shared, written) as third,
+        gathering(shared, Written()) as second,
+        gathering(shared, Written()) as third,
     ):
-        await first.add(b"1" * 2 * CRUMB)
-        await second.add(b"2" * 2 * CRUMB)
-        waiting = asyncio.create_task(third.add(b"3" * 2 * CRUMB))
+        await feed(first, b"1" * 2 * CRUMB)
+        await feed(second, b"2" * 2 * CRUMB)
+        waiting = asyncio.create_task(feed(third, b"3" * 2 * CRUMB))
         await asyncio.sleep(0.01)
         assert not waiting.done()
-        await first.add(b"1" * (HEAD - 2 * CRUMB))
+        full = asyncio.create_task(feed(first, b"1" * (HEAD - 2 * CRUMB)))
         await waiting
         assert written.sizes == [HEAD]
+        assert not full.done()  # it waits for its next place, behind the third
+        full.cancel()
+
+
+@pytest.mark.parametrize("size", [2 * CRUMB, HEAD])
+async def test_who_has_nothing_to_gather_leaves_its_place_to_others(size: int) -> None:
+    """Whether its block has begun or not."""
+    shared, written = budget(largest=HEAD, total=HEAD), Written()
+    async with gathering(shared, written) as silent, gathering(shared, Written()) as other:
+        await feed(silent, b"x" * size)
+        async with asyncio.timeout(10):
+            await feed(other, b"x" * 2 * CRUMB)
+        assert written.sizes == [size]
+        async with asyncio.timeout(10):
+            await feed(silent, b"x" * 2 * CRUMB)
+
+
+async def test_whose_block_grows_keeps_its_place() -> None:
+    written = Written()
+    async with gathering(budget(), written) as busy:
+        for _ in range(7):
+            await feed(busy, b"x" * 2 * CRUMB)
+            busy.write_if_still()
+        assert written.sizes == []
+        busy.write_if_still()
+        assert await busy.rest() == b""
+    assert written.sizes == [14 * CRUMB]
+
+
+class Idle:
+    """Somebody else with a place."""
+
+    def write_if_old(self) -> None: ...
+
+    def write_if_still(self) -> None: ...
 
 
 async def test_who_drips_needs_no_place() -> None:
     shared = budget(total=HEAD)
-    await shared.take_place()
+    await shared.take_place(Idle())
     async with gathering(shared, Written()) as gatherer, asyncio.timeout(1):
-        await gatherer.add(b"x" * CRUMB)
+        await feed(gatherer, b"x" * CRUMB)
         assert await gatherer.rest() == b"x" * CRUMB
 
 
@@ -209,10 +245,10 @@ async def test_who_leaves_gives_the_place_back() -> None:
     shared = budget(total=HEAD)
     for _ in range(3):
         async with gathering(shared, Written()) as gatherer:
-            await gatherer.add(b"x" * HEAD)
-            await gatherer.add(b"x" * HEAD)
+            await feed(gatherer, b"x" * HEAD)
+            await feed(gatherer, b"x" * HEAD)
     async with asyncio.timeout(1):
-        await shared.take_place()
+        await shared.take_place(Idle())
 
 
 async def test_no_block_overtakes_another(tick: Callable[[], Awaitable[None]]) -> None:
@@ -220,7 +256,7 @@ async def test_no_block_overtakes_another(tick: Callable[[], Awaitable[None]]) -
     written.gate.clear()
     async with gathering(budget(), written) as gatherer:
         for chunk in (b"one", b"two", b"six"):
-            await gatherer.add(chunk)
+            await feed(gatherer, chunk)
             await tick()
         written.gate.set()
         rest = await gatherer.rest()
@@ -235,10 +271,10 @@ async def test_a_failure_while_the_client_is_silent_is_raised_as_soon_as_it_says
     written = Written()
     written.failure = OSError("pulled out")
     async with gathering(budget(), written) as gatherer:
-        await gatherer.add(b"one")
+        await feed(gatherer, b"one")
         await tick()
         with pytest.raises(OSError, match="pulled out"):
-            await (gatherer.add(b"two") if goes_on else gatherer.rest())
+            await (feed(gatherer, b"two") if goes_on else gatherer.rest())
     assert written.blocks == []
 
 
@@ -246,10 +282,10 @@ async def test_a_failure_of_one_upload_leaves_the_others_their_turn(tick: Callab
     shared, broken, working = budget(), Written(), Written()
     broken.failure = OSError("pulled out")
     async with gathering(shared, broken) as first, gathering(shared, working) as second:
-        await first.add(b"one")
-        await second.add(b"two")
+        await feed(first, b"one")
+        await feed(second, b"two")
         await tick()
-        await second.add(b"three")
+        await feed(second, b"three")
         await tick()
     assert working.blocks == [b"two", b"three"]
 
@@ -259,9 +295,9 @@ async def test_a_failure_nobody_stayed_for_is_not_reported_as_forgotten() -> Non
     asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
     written = Written()
     async with gathering(budget(largest=HEAD), written) as gatherer:
-        await gatherer.add(b"x" * HEAD)
+        await feed(gatherer, b"x" * HEAD)
         written.failure = OSError("pulled out")
-        await gatherer.add(b"x" * HEAD)
+        await feed(gatherer, b"x" * HEAD)
     del gatherer
     await asyncio.sleep(0)
     assert reports == []
@@ -272,11 +308,11 @@ async def test_leaving_waits_for_the_write_under_way_and_no_longer() -> None:
 
     async def upload() -> None:
         async with gathering(budget(largest=HEAD), written) as gatherer:
-            await gatherer.add(b"x" * HEAD)
+            await feed(gatherer, b"x" * HEAD)
             written.begun.clear()
             written.gate.clear()
             for _ in range(DEPTH):
-                await gatherer.add(b"x" * HEAD)
+                await feed(gatherer, b"x" * HEAD)
             written.begun.wait()
 
     leaving = asyncio.create_task(upload())

@@ -1,0 +1,96 @@
+"""Gathering of one upload's chunks into blocks, which are written while the next one gathers."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from maie_aiohttp.interfaces import HEAD, Chunk
+from maie_aiohttp.stores.blocks import BlockBudget
+from maie_aiohttp.stores.writer import Writer
+
+SMALL = 256 * 1024
+"""Bytes; an upload known to be no larger is written in one hop, verdict included."""
+
+CRUMB = 4 * 1024
+"""Bytes that a block may hold without a place, so that clients which drip keep nobody waiting."""
+
+
+class Gatherer:
+    """One upload's block: filled here, then passed on to the `writer`."""
+
+    def __init__(self, budget: BlockBudget, writer: Writer, *, at_most: int | None) -> None:
+        self._budget = budget
+        self._writer = writer
+        self._block = bytearray()
+        small = min(SMALL, budget.block_size)
+        self._goal = at_most + 1 if at_most is not None and at_most <= small else HEAD
+        self._first = True
+        self._placed = False
+        self._old = False
+        self._seen = 0
+        """How large the block was when it was last looked whether it grows."""
+
+    async def __aenter__(self) -> Self:
+        self._budget.enter(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._budget.leave(self)
+        if self._placed:
+            self._budget.give_place()
+
+    async def add(self, chunk: bytes) -> None:
+        """Take a chunk. Raises what writing the blocks before it raised, also to clients too slow to fill one."""
+        self._writer.check()
+        if not self._placed and len(self._block) + len(chunk) > CRUMB:
+            await self._take_place()
+        self._block += chunk
+
+    async def make_room(self) -> None:
+        """Have a block that is full written, and wait for a place for the next one. Nobody should have a chunk in their
+        hands meanwhile. Raises what writing raised."""
+        if len(self._block) < self._goal:
+            return
+        await self._writer.room()
+        self._pass_on()
+        if self._first:
+            await self._writer.written()
+            self._first = False
+        self._goal = self._budget.block_size
+        await self._take_place()
+
+    async def rest(self) -> Chunk:
+        """The end of the upload: what is left to write, once everything before it is written."""
+        await self._writer.written()
+        rest, self._block = self._block, bytearray()
+        return rest
+
+    def write_if_old(self) -> None:
+        """Begin to write a block that was begun before the last call and is not full yet."""
+        if self._old and self._writer.is_idle:
+            self._pass_on()
+        self._old = self._placed or bool(self._block)
+
+    def write_if_still(self) -> None:
+        """Begin to write a block that has not grown since the last call, or give back the place for it."""
+        if self._seen == len(self._block) and self._writer.is_idle:
+            self._pass_on()
+        self._seen = len(self._block)
+
+    async def _take_place(self) -> None:
+        await self._budget.take_place(self)
+        self._placed = True
+        self._seen = -1
+
+    def _pass_on(self) -> None:
+        self._budget.filled(self)
+        release = self._budget.give_place if self._placed else _nothing
+        if self._block:
+            self._writer.put(self._block, release)
+        else:
+            release()
+        self._block, self._placed, self._old = bytearray(), False, False
+
+
+def _nothing() -> None:
+    """A crumb has no place to give back."""
