@@ -170,6 +170,15 @@ async def test_who_is_refused_while_sending_hears_it(folder: Path, caplog: pytes
     assert caplog.records == []
 
 
+async def test_what_a_refused_client_still_sends_is_read_to_its_end(folder: Path) -> None:
+    """Also where more had come than is read at once."""
+    body = bytes(8 * MIB)
+    async with edge_of(folder, linger="5 min") as edge, Wire.connect(edge.client) as wire:
+        wire.send(request(f"Content-Length: {len(body)}", body=body))
+        assert (await wire.answer()).status == 415
+        assert await wire.rest() == b""
+
+
 async def test_beyond_all_limits_there_is_no_answer(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It costs nothing, and what is there goes on."""
     async with edge_of(folder, max_connections=1) as edge:

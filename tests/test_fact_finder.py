@@ -22,6 +22,7 @@ from maie_aiohttp.concurrency import beside
 from maie_aiohttp.inspection import analyst
 from maie_aiohttp.inspection.analyst import Analyst
 from maie_aiohttp.interfaces import Catalog
+from maie_aiohttp.limits import deference
 from maie_aiohttp.model import Facts, Upload
 from maie_aiohttp.progress.hub import Hub
 from maie_aiohttp.upkeep import facts as fact_finding
@@ -248,6 +249,18 @@ async def test_what_comes_while_others_are_examined_is_found_then() -> None:
         await asyncio.sleep(0.06)
         book.store(pending())
         await book.until(2)
+
+
+async def test_in_a_busy_process_examinations_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deference, "BUSY", -1.0)
+    monkeypatch.setattr(deference, "REST", 10_000.0)
+    book = Book()
+    async with finding(book, Glance(0.01)):
+        book.store(pending())
+        await book.until(1)
+        book.store(pending())
+        await asyncio.sleep(0.5)
+        assert len(book.recorded) == 1
 
 
 async def test_each_is_examined_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,33 @@ def test_however_many_have_more_to_come_only_some_receive_much() -> None:
     assert crowd[-1].share.receipt == LARGEST
 
 
+def test_whoever_has_much_in_hand_keeps_others_from_receiving_much() -> None:
+    """Until it has been taken in, and not only until it came."""
+    held = Unread(BUDGET)
+    crowd = [Line(held) for _ in range(100)]
+    for line in crowd:
+        line.share.add(SMALLEST)
+        line.share.take()
+        line.share.ask()
+        line.limit_receiving()
+        line.share.add(line.receives)
+        line.share.take()
+    assert held._held <= 3 * BUDGET + 100 * SMALLEST
+    for line in crowd:
+        line.share.done()
+    assert held._held == 0
+
+
+def test_whoever_reads_without_asking_keeps_nothing() -> None:
+    """aiohttp itself does, with the rest of a body that was refused."""
+    held = Unread(BUDGET)
+    share = Line(held).share
+    for _ in range(10):
+        share.add(LARGEST)
+        share.take()
+        assert not share.is_used_up
+
+
 def test_in_a_crowd_whoever_does_not_wait_receives_little_and_stops() -> None:
     held = Unread(BUDGET)
     held.add(BUDGET)

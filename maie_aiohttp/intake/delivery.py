@@ -7,7 +7,7 @@ A `Delivery` is one request and has one outcome: all of its files are settled to
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ from maie_aiohttp.intake.duplicates import FindStandIns, Reuse, nobody
 from maie_aiohttp.intake.idempotency import Key
 from maie_aiohttp.intake.locks import Locks, uninterruptible
 from maie_aiohttp.intake.settlement import Received, Settlement, discard
-from maie_aiohttp.interfaces import Ahead, Catalog, Scanner, Store
+from maie_aiohttp.interfaces import Ahead, Catalog, Scanner, Store, Taken, nobody_waits
 from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.limits.quota import Need
 from maie_aiohttp.model import Charge, Declared, Metadata, Status, Stored, Upload
@@ -222,8 +222,9 @@ class Delivery:
                 else:
                     self._intake.hub.forget(id)
 
-    async def receive(self, declared: Declared, chunks: AsyncIterator[bytes]) -> None:
-        """Take one file to its end. Raises what is wrong with it as soon as that is known."""
+    async def receive(self, declared: Declared, chunks: AsyncIterator[bytes], taken: Taken = nobody_waits) -> None:
+        """Take one file to its end; `taken` hears of its bytes. Raises what is wrong with it as soon as that is
+        known."""
         if self._received and self._caller.token is not None:
             raise TooLarge("An upload token is for one file.")
         await self._reservation.take_file()
@@ -231,7 +232,9 @@ class Delivery:
         self._owned.enter_context(self._intake.locks.own(upload.id))
         self._begun.append(upload.id)
         self._intake.hub.begun(upload)
-        size, findings = await self._examined(upload, declared, chunks)
+        size, findings = await self._examined(
+            upload, chunks, declared.digests, Ahead(declared.at_most, self._claim, taken)
+        )
         received = Received(upload, size, findings)
         await self._intake.inspect(received)
         await self._intake.scan(received, self._tell)
@@ -260,10 +263,12 @@ class Delivery:
     async def _tell(self, upload: Upload) -> None:
         self._intake.hub.begun(upload)
 
-    async def _examined(self, upload: Upload, declared: Declared, chunks: AsyncIterator[bytes]) -> tuple[int, Findings]:
+    async def _examined(
+        self, upload: Upload, chunks: AsyncIterator[bytes], digests: Mapping[str, bytes], ahead: Ahead
+    ) -> tuple[int, Findings]:
         store, progress = self._intake.store, Progress()
         rules = self._intake.rules
-        examination = Examination(rules.formats, declared.digests, max_duration=rules.max_duration)
+        examination = Examination(rules.formats, digests, max_duration=rules.max_duration)
         with self._intake.hub.reception(upload, progress):
             size = await store.append(
                 store.locator_of(upload.id),
@@ -271,7 +276,7 @@ class Delivery:
                 self._watched(chunks, progress),
                 examination.feed,
                 examination.finish,
-                ahead=Ahead(declared.at_most, self._claim),
+                ahead=ahead,
             )
         return size, examination.findings()
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from maie_aiohttp.errors import Complete, Gone, InconsistentLength, IntakeError, Interrupted, OffsetMismatch
 from maie_aiohttp.inspection.checks import Check, Progress, SizeLimit, size_limit, too_long
 from maie_aiohttp.intake.locks import Interrupt
-from maie_aiohttp.interfaces import Advance, Chunk, unheard
+from maie_aiohttp.interfaces import Advance, Chunk, Taken, nobody_waits, unheard
 from maie_aiohttp.model import Status, Upload
 from maie_aiohttp.streams import Chunks
 
@@ -32,6 +32,8 @@ class Piece:
     """Whether the upload ends with them; None where its length alone decides."""
     digests: Mapping[str, bytes] = field(default_factory=dict)
     """By `hashlib` name: what these bytes alone must hash to. Such a piece counts whole or not at all."""
+    taken: Taken = nobody_waits
+    """Hears that what was pulled of `chunks` has been taken in."""
     durable: Advance = unheard
     """Hears the offset up to which the upload cannot be lost, now and then."""
 

@@ -240,7 +240,7 @@ class Resumption:
                 message.feed,
                 conclude,
                 advance=advance,
-                ahead=Ahead(piece.size, self._claims[upload.id]),
+                ahead=Ahead(piece.size, self._claims[upload.id], piece.taken),
             )
 
     async def _pause(self, upload: Upload, arrival: Arrival, size: int) -> Upload:

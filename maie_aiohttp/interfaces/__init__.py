@@ -16,6 +16,8 @@ from maie_aiohttp.interfaces.store import (
     Observe,
     Read,
     Store,
+    Taken,
+    nobody_waits,
     nothing,
     unheard,
 )
@@ -40,8 +42,10 @@ __all__ = [
     "Read",
     "Scanner",
     "Store",
+    "Taken",
     "TokenBook",
     "Waveforms",
+    "nobody_waits",
     "nothing",
     "unheard",
 ]

@@ -45,6 +45,14 @@ Read = Callable[[int, int], AsyncGenerator[bytes, None]]
 """The bytes from one place up to another. Raises `errors.Damaged` if they end before."""
 
 
+Taken = Callable[[], None]
+"""Hears that bytes have been taken in."""
+
+
+def nobody_waits() -> None:
+    """To take them in."""
+
+
 def nothing(_: Content) -> None:
     """The conclusion from bytes that are not the last."""
 
@@ -61,6 +69,8 @@ class Ahead:
     """How many can come at all."""
     claim: Claim | None = None
     """The room they were promised."""
+    taken: Taken = nobody_waits
+    """Hears that the store holds what was pulled, and nobody else needs to."""
 
 
 UNKNOWN = Ahead()

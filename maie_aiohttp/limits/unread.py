@@ -15,6 +15,9 @@ BUDGET = 8 * 1024 * 1024
 LARGEST, MIDDLE, SMALLEST = 262_144, 65_536, 8_192
 """Bytes of one receipt."""
 
+FLOOD = 3
+"""Times the budget: up to here, those whose uploads can take much receive the most at once."""
+
 HELD_RECEIPTS = 3
 """Receipts that one connection may hold, what its upload has in its hands included;
 where they are the smallest, one."""
@@ -39,7 +42,7 @@ class Unread:
         self._above: dict[int, set[Share]] = {MIDDLE: set(), SMALLEST: set()}
         """Who receives more than this at once."""
         self._flowing: set[Share] = set()
-        """Who receives the most, however little room there is: some more than can gather at a time."""
+        """Who receives the most, although there is little room, until the upload has done with it."""
         self.receipt = LARGEST
         """Bytes that may be received at once."""
 
@@ -64,8 +67,8 @@ class Unread:
         return share in self._flowing
 
     def let_flow(self, share: Share) -> None:
-        """From now on, unless there are too many."""
-        if len(self._flowing) * LARGEST < 2 * self._budget:
+        """From now on, if all who do can be afforded."""
+        if self._held + len(self._flowing) * LARGEST < FLOOD * self._budget:
             self._flowing.add(share)
 
     def stop_flow(self, share: Share) -> None:
@@ -114,7 +117,6 @@ class Share:
         """So many bytes came."""
         self._hold(size)
         self._fills_receipts = size >= self._size
-        self._unread.stop_flow(self)
 
     def take(self) -> None:
         """All of them were read: an upload has them in its hands now, everybody else drops them."""
@@ -123,11 +125,16 @@ class Share:
         else:
             self._hold(-self._held)
 
-    def ask(self) -> None:
-        """The upload has done with those, and waits for more. If there is more, it has a place to gather it in."""
-        self._is_asked = True
+    def done(self) -> None:
+        """The upload has nothing of those in its hands any more."""
         self._hold(-self._taken)
         self._taken = 0
+        self._unread.stop_flow(self)
+
+    def ask(self) -> None:
+        """The upload has done with those, and waits for more. Where there is more, it can take much."""
+        self._is_asked = True
+        self.done()
         if self._fills_receipts and not self._held:
             self._unread.let_flow(self)
 

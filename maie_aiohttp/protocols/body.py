@@ -27,6 +27,9 @@ YIELD_EVERY = 32
 FILL_COSTS = 8
 """Reads that a refill of the buffer counts for: where the body comes in chunks of one byte, it takes 5 ms."""
 
+LITTLE = 4_096
+"""Bytes at the end of the buffer that may as well be copied as keep all of it in memory."""
+
 
 class Body:
     """Has what `aiohttp.MultipartReader` asks of a stream (`readline`, `at_eof`), and what strict part readers need.
@@ -77,6 +80,11 @@ class Body:
     def chunks(self, size: int = sys.maxsize) -> AsyncIterator[bytes]:
         """All that is left, in pieces of at most `size` bytes; or as large as they come."""
         return Chunks(partial(self.read, size))
+
+    def taken(self) -> None:
+        """What was read is kept somewhere else by now: unless there is more in the buffer, nothing is left of it."""
+        if len(self._buffer) <= LITTLE and isinstance(self._request.protocol, Connection):
+            self._request.protocol.bytes_taken()
 
     async def read(self, size: int) -> bytes:
         """At least one byte and at most `size`; empty at the end of the body."""
@@ -140,14 +148,15 @@ class Body:
             await self._give_way()
         chunk = self._buffer[self._start : end]
         self._start = end
-        if end == len(self._buffer):
+        if len(self._buffer) - end <= LITTLE:
             self._forget_read()
         return chunk
 
     def _forget_read(self) -> None:
         """Keep nothing that was read: it may be long until more comes, or is wanted."""
         self._buffer = self._buffer[self._start :]
-        self._start = self._clear = 0
+        self._clear = max(0, self._clear - self._start)
+        self._start = 0
 
     async def _fill(self) -> bool:
         """Add what came next to the buffer; False at the end of the body."""

@@ -68,7 +68,7 @@ async def receive(request: web.Request, body: Body, form: Form = ANY) -> Sequenc
                 raise TooLarge(f"The form has more files than are accepted here: {max_files}.")
             form.check(fields.metadata())
             intake.check(field.file)
-            await delivery.receive(field.file, part.chunks(limits.chunk_size))
+            await delivery.receive(field.file, part.chunks(limits.chunk_size), body.taken)
         if not files:
             raise Empty("The form has no file.")
         form.accept(fields.metadata())

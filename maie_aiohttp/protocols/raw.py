@@ -19,6 +19,6 @@ async def receive(request: web.Request, body: Body) -> Upload:
     key = key_of(request.headers, "raw", sender)
     file = declared(request.headers, disposition.filename(request.headers), at_most=request.content_length)
     async with intake.delivery(file, sender) as delivery:
-        await delivery.receive(file, body.chunks())
+        await delivery.receive(file, body.chunks(), body.taken)
         (upload,) = await delivery.settle({}, key)
         return upload

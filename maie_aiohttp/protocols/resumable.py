@@ -131,6 +131,7 @@ def _piece(request: web.Request, body: Body, fields: Fields, offset: int) -> Pie
         length=fields.total(offset, _size(request)),
         last=fields.last,
         digests=declared_digests(request.headers.getall("Content-Digest", [])),
+        taken=body.taken,
         durable=durable,
     )
 

@@ -146,6 +146,7 @@ def _piece(request: web.Request, body: Body, *, offset: int) -> Piece:
         size=request.content_length if request.body_exists else 0,
         length=_number(request, "Upload-Length"),
         digests=_digests(request),
+        taken=body.taken,
     )
 
 

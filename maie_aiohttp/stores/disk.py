@@ -126,7 +126,8 @@ class DiskStore:
             ):
                 async for chunk in chunks:
                     await gatherer.add(chunk)
-                    del chunk  # it is in a block by now
+                    del chunk
+                    ahead.taken()
                     await gatherer.make_room()
                 return await self._hop(finish, await gatherer.rest())
         finally:

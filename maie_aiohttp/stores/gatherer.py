@@ -11,9 +11,6 @@ from maie_aiohttp.stores.writer import Writer
 SMALL = 256 * 1024
 """Bytes; an upload known to be no larger is written in one hop, verdict included."""
 
-CRUMB = 4 * 1024
-"""Bytes that a block may hold without a place, so that clients which drip keep nobody waiting."""
-
 
 class Gatherer:
     """One upload's block: filled here, then passed on to the `writer`."""
@@ -42,8 +39,8 @@ class Gatherer:
     async def add(self, chunk: bytes) -> None:
         """Take a chunk. Raises what writing the blocks before it raised, also to clients too slow to fill one."""
         self._writer.check()
-        if not self._placed and len(self._block) + len(chunk) > CRUMB:
-            await self._take_place()
+        if not self._placed and len(self._block) + len(chunk) > self._budget.crumb:
+            await self._take_place(len(chunk))
         self._block += chunk
 
     async def make_room(self) -> None:
@@ -52,16 +49,26 @@ class Gatherer:
         if len(self._block) < self._goal:
             return
         await self._writer.room()
-        self._pass_on()
         if self._first:
-            await self._writer.written()
-            self._first = False
+            await self._write_head()
+        else:
+            self._pass_on()
         self._goal = self._budget.block_size
-        await self._take_place()
+        if not self._placed:
+            await self._take_place()
+
+    async def _write_head(self) -> None:
+        """Have the first block seen by the checks before there is more; its place is kept for the next one."""
+        self._first = False
+        head, self._block, self._seen = self._block, bytearray(), -1
+        self._writer.put(head, _nothing)
+        await self._writer.written()
 
     async def rest(self) -> Chunk:
-        """The end of the upload: what is left to write, once everything before it is written."""
+        """The end of the upload: what is left to write, once everything before it is written. The place for it is kept
+        until it is, too."""
         await self._writer.written()
+        self._budget.leave(self)
         rest, self._block = self._block, bytearray()
         return rest
 
@@ -77,8 +84,8 @@ class Gatherer:
             self._pass_on()
         self._seen = len(self._block)
 
-    async def _take_place(self) -> None:
-        await self._budget.take_place(self)
+    async def _take_place(self, in_hand: int = 0) -> None:
+        await self._budget.take_place(self, in_hand)
         self._placed = True
         self._seen = -1
 

@@ -116,9 +116,14 @@ class Connection(web.RequestHandler):
             super().pause_reading()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """The upload has taken everything, but may not have done with it."""
-        self._share.take()
+        """Everything was read, but an upload may not have done with it; or, without the parser, everything came."""
+        if resume_parser:
+            self._share.take()
         self._resume_within_share(resume_parser)
+
+    def bytes_taken(self) -> None:
+        """The upload has done with what it took, but may have to wait until it can take more."""
+        self._share.done()
 
     def wait_for_bytes(self) -> None:
         """The upload has done with what it took, and is about to wait for more."""

@@ -6,16 +6,17 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from maie_aiohttp.interfaces import HEAD, Chunk, unheard
+from maie_aiohttp.limits import allocator
 from maie_aiohttp.stores import blocks
-from maie_aiohttp.stores.blocks import BlockBudget
-from maie_aiohttp.stores.gatherer import CRUMB, SMALL, Gatherer
+from maie_aiohttp.stores.blocks import LARGEST_CRUMB, OTHERS_TURN, SMALLEST_CRUMB, BlockBudget
+from maie_aiohttp.stores.gatherer import SMALL, Gatherer
 from maie_aiohttp.stores.writer import DEPTH, Writer
 from tests.layers import KIB, MIB
 
@@ -175,54 +176,135 @@ async def test_a_client_that_drips_costs_no_memory(tick: Callable[[], Awaitable[
     assert sum(written.sizes) + len(rest) == 40
 
 
+BIG = b"x" * (LARGEST_CRUMB + 1)
+"""Needs a place, and is no head yet."""
+
+
+def places(count: int) -> BlockBudget:
+    """With so many, for blocks no larger than a head."""
+    return budget(largest=HEAD, total=2 * count * HEAD)
+
+
 @pytest.fixture
 def _no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "HURRY", 60)
 
 
+async def begun(gatherer: Gatherer, chunk: bytes = BIG) -> asyncio.Task[None]:
+    """A chunk that is being taken in, or waits for it."""
+    task = asyncio.create_task(feed(gatherer, chunk))
+    await asyncio.sleep(0.01)
+    return task
+
+
 @pytest.mark.usefixtures("_no_hurry")
 async def test_who_finds_the_budget_used_up_waits_for_a_place() -> None:
-    shared, written = budget(largest=HEAD, total=2 * HEAD), Written()
+    shared, written = places(2), Written()
     async with (
         gathering(shared, written) as first,
         gathering(shared, Written()) as second,
         gathering(shared, Written()) as third,
     ):
-        await feed(first, b"1" * 2 * CRUMB)
-        await feed(second, b"2" * 2 * CRUMB)
-        waiting = asyncio.create_task(feed(third, b"3" * 2 * CRUMB))
-        await asyncio.sleep(0.01)
+        await feed(first, b"x" * HEAD)
+        await feed(second, BIG)
+        waiting = await begun(third)
         assert not waiting.done()
-        full = asyncio.create_task(feed(first, b"1" * (HEAD - 2 * CRUMB)))
+        full = await begun(first, b"x" * HEAD)
         await waiting
-        assert written.sizes == [HEAD]
+        assert written.sizes == [HEAD, HEAD]
         assert not full.done()  # it waits for its next place, behind the third
         full.cancel()
 
 
-@pytest.mark.parametrize("size", [2 * CRUMB, HEAD])
+async def test_what_is_left_at_the_end_keeps_its_place_until_it_is_written(
+    tick: Callable[[], Awaitable[None]],
+) -> None:
+    shared = places(1)
+    async with gathering(shared, Written()) as next_one:
+        async with gathering(shared, Written()) as last:
+            await feed(last, BIG)
+            await last.rest()
+            waiting = await begun(next_one)
+            await tick()
+            assert not waiting.done()
+        await waiting
+
+
+@pytest.mark.usefixtures("_no_hurry")
+async def test_who_has_much_in_hand_goes_first_but_not_always() -> None:
+    shared, order = places(1), []
+    await shared.take_place(Idle())
+
+    async def take(in_hand: int) -> None:
+        await shared.take_place(Idle(), in_hand)
+        order.append(in_hand)
+
+    async with asyncio.TaskGroup() as group:
+        for in_hand in [0] * 2 + [MIB] * 2 * OTHERS_TURN:
+            group.create_task(take(in_hand))
+        await asyncio.sleep(0)
+        for _ in range(2 + 2 * OTHERS_TURN):
+            shared.give_place()
+            await asyncio.sleep(0)
+    first_turn = order.index(0)
+    assert first_turn < OTHERS_TURN
+    assert order[first_turn + 1 :].index(0) == OTHERS_TURN - 1
+
+
+@pytest.mark.usefixtures("_no_hurry")
+@pytest.mark.parametrize("late", [False, True])
+async def test_who_is_cancelled_in_the_line_leaves_it_and_takes_no_place(late: bool) -> None:
+    """Also if the place comes at the same moment."""
+    shared = places(1)
+    await shared.take_place(Idle())
+    waiting = asyncio.create_task(shared.take_place(Idle()))
+    await asyncio.sleep(0)
+    if late:
+        shared.give_place()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    if not late:
+        shared.give_place()
+    async with asyncio.timeout(1):
+        await shared.take_place(Idle())
+
+
+@pytest.mark.parametrize("size", [len(BIG), HEAD])
 async def test_who_has_nothing_to_gather_leaves_its_place_to_others(size: int) -> None:
     """Whether its block has begun or not."""
-    shared, written = budget(largest=HEAD, total=HEAD), Written()
+    shared, written = places(1), Written()
     async with gathering(shared, written) as silent, gathering(shared, Written()) as other:
         await feed(silent, b"x" * size)
         async with asyncio.timeout(10):
-            await feed(other, b"x" * 2 * CRUMB)
+            await feed(other, BIG)
         assert written.sizes == [size]
         async with asyncio.timeout(10):
-            await feed(silent, b"x" * 2 * CRUMB)
+            await feed(silent, BIG)
 
 
 async def test_whose_block_grows_keeps_its_place() -> None:
     written = Written()
-    async with gathering(budget(), written) as busy:
-        for _ in range(7):
-            await feed(busy, b"x" * 2 * CRUMB)
+    async with gathering(places(1), written) as busy:
+        for number in range(3):
+            await feed(busy, b"x" if number else BIG)
             busy.write_if_still()
         assert written.sizes == []
         busy.write_if_still()
         assert await busy.rest() == b""
-    assert written.sizes == [14 * CRUMB]
+    assert written.sizes == [len(BIG) + 2]
+
+
+async def test_where_a_crowd_falls_silent_memory_is_given_back(
+    monkeypatch: pytest.MonkeyPatch, tick: Callable[[], Awaitable[None]]
+) -> None:
+    trimmed = threading.Event()
+    monkeypatch.setattr(blocks, "CROWD", 1)
+    monkeypatch.setattr(allocator, "trim", trimmed.set)
+    async with gathering(budget(), Written()) as silent:
+        await feed(silent, b"x" * HEAD)
+        await tick()
+        assert await asyncio.to_thread(trimmed.wait, 10)
 
 
 class Idle:
@@ -234,15 +316,31 @@ class Idle:
 
 
 async def test_who_drips_needs_no_place() -> None:
-    shared = budget(total=HEAD)
+    shared = places(1)
     await shared.take_place(Idle())
     async with gathering(shared, Written()) as gatherer, asyncio.timeout(1):
-        await feed(gatherer, b"x" * CRUMB)
-        assert await gatherer.rest() == b"x" * CRUMB
+        await feed(gatherer, b"x" * LARGEST_CRUMB)
+        assert await gatherer.rest() == b"x" * LARGEST_CRUMB
+
+
+async def test_the_more_uploads_run_the_less_each_may_have_without_a_place() -> None:
+    shared = budget(total=32 * MIB)
+    async with AsyncExitStack() as crowd:
+        crumbs = {}
+        for number in range(1, 5001):
+            shared.enter(idle := Idle())
+            crowd.callback(shared.leave, idle)
+            crumbs[number] = shared.crumb
+    assert [crumbs[number] for number in (1, 512, 1024, 5000)] == [
+        LARGEST_CRUMB,
+        32 * KIB,
+        16 * KIB,
+        SMALLEST_CRUMB,
+    ]
 
 
 async def test_who_leaves_gives_the_place_back() -> None:
-    shared = budget(total=HEAD)
+    shared = places(1)
     for _ in range(3):
         async with gathering(shared, Written()) as gatherer:
             await feed(gatherer, b"x" * HEAD)
