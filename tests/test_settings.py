@@ -222,7 +222,7 @@ def test_any_text_is_a_quantity_or_refused(written: str) -> None:
         ),
         (
             '[storage]\nblock_size = "25 MiB"\n',
-            "storage (from config.toml): block_budget (16 MiB) must be at least block_size (25 MiB)",
+            "storage (from config.toml): block_budget (24 MiB) must be at least block_size (25 MiB)",
         ),
         ('[storage]\nfolder = "a\\u0000b"\n', "storage.folder (from config.toml): must be printable text"),
         ('[catalog]\nurl = "maie:secret@host/db"\n', "catalog.url (from config.toml): give a URL, such as "),

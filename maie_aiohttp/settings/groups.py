@@ -144,7 +144,7 @@ class Storage(Group):
     folder: File = Path("data")
     write_threads: Count = Field(default=4, gt=0)
     block_size: Size = Field(default=512 * KIB, gt=0)
-    block_budget: Size = 16 * MIB
+    block_budget: Size = 24 * MIB
     reserve: Size = 1 * GIB
     reserve_ratio: Ratio = 0.05
 

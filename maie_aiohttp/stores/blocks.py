@@ -19,7 +19,7 @@ CROWD = 100
 PATIENCE = 0.5
 """Seconds after which a block that is not full is written as it is: at the latest after twice as long."""
 
-HURRY = 0.005
+HURRY = 0.05
 """Seconds in which a block must grow while somebody waits for a place: at the latest in twice as long."""
 
 SMALLEST_CRUMB, LARGEST_CRUMB = 4 * 1024, 60 * 1024
@@ -45,13 +45,13 @@ class Gathers(Protocol):
 
 
 class BlockBudget:
-    """Memory for blocks: half of `total` bytes in places of `block_size` each, half of it in crumbs, which need no
+    """Memory for blocks: two thirds of `total` bytes in places of `block_size` each, one third in crumbs, which need no
     place."""
 
     def __init__(self, *, largest: int, total: int) -> None:
         self.block_size = largest
         """Bytes to gather before the next write."""
-        self._crumbs = total // 2
+        self._crumbs = total // 3
         self._places = self._free = max(1, (total - self._crumbs) // largest)
         self._given = 0
         """How often a place was."""

@@ -182,7 +182,7 @@ BIG = b"x" * (LARGEST_CRUMB + 1)
 
 def places(count: int) -> BlockBudget:
     """With so many, for blocks no larger than a head."""
-    return budget(largest=HEAD, total=2 * count * HEAD)
+    return budget(largest=HEAD, total=3 * count * HEAD // 2)
 
 
 @pytest.fixture
@@ -319,12 +319,12 @@ async def test_who_drips_needs_no_place() -> None:
     shared = places(1)
     await shared.take_place(Idle())
     async with gathering(shared, Written()) as gatherer, asyncio.timeout(1):
-        await feed(gatherer, b"x" * LARGEST_CRUMB)
-        assert await gatherer.rest() == b"x" * LARGEST_CRUMB
+        await feed(gatherer, b"x" * shared.crumb)
+        assert len(await gatherer.rest()) > SMALLEST_CRUMB
 
 
 async def test_the_more_uploads_run_the_less_each_may_have_without_a_place() -> None:
-    shared = budget(total=32 * MIB)
+    shared = budget(total=48 * MIB)
     async with AsyncExitStack() as crowd:
         crumbs = {}
         for number in range(1, 5001):
