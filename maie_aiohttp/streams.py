@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self
 
 Pull = Callable[[], Awaitable[bytes]]
@@ -23,3 +23,16 @@ class Chunks:
         if chunk := await self._pull():
             return chunk
         raise StopAsyncIteration
+
+
+def watched(chunks: AsyncIterator[bytes], *see: Callable[[bytes], None]) -> Chunks:
+    """The same chunks; each is shown to all who want to `see` it, in their order, before it is handed on. Raises what
+    they raise."""
+
+    async def pull() -> bytes:
+        chunk = await anext(chunks, b"")
+        for look in see:
+            look(chunk)
+        return chunk
+
+    return Chunks(pull)

@@ -37,7 +37,7 @@ from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.limits.quota import Need
 from maie_aiohttp.model import Charge, Declared, Metadata, Status, Stored, Upload
 from maie_aiohttp.progress.hub import Hub
-from maie_aiohttp.streams import Chunks
+from maie_aiohttp.streams import watched
 
 REMEMBERED = timedelta(days=7)
 """How long an upload that was refused in the middle, or that expired, is still known by its record."""
@@ -273,23 +273,12 @@ class Delivery:
             size = await store.append(
                 store.locator_of(upload.id),
                 0,
-                self._watched(chunks, progress),
+                watched(chunks, progress.feed, self._limit.feed),
                 examination.feed,
                 examination.finish,
                 ahead=ahead,
             )
         return size, examination.findings()
-
-    def _watched(self, chunks: AsyncIterator[bytes], progress: Progress) -> AsyncIterator[bytes]:
-        """The checks that cost nothing are asked at every chunk, before it is gathered."""
-
-        async def pull() -> bytes:
-            chunk = await anext(chunks, b"")
-            progress.feed(chunk)
-            self._limit.feed(chunk)
-            return chunk
-
-        return Chunks(pull)
 
 
 def _begun(declared: Declared, owner: str | None) -> Upload:

@@ -11,7 +11,7 @@ from maie_aiohttp.inspection.checks import Check, Progress, SizeLimit, size_limi
 from maie_aiohttp.intake.locks import Interrupt
 from maie_aiohttp.interfaces import Advance, Chunk, Taken, nobody_waits, unheard
 from maie_aiohttp.model import Status, Upload
-from maie_aiohttp.streams import Chunks
+from maie_aiohttp.streams import Chunks, watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +119,7 @@ class Arrival:
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The bytes. Raises `TooLarge` or `OverQuota` beyond what the upload may have."""
-        return Chunks(self._pull)
-
-    async def _pull(self) -> bytes:
-        chunk = await self._next()
-        self._limit.feed(chunk)
-        self.progress.feed(chunk)
-        return chunk
+        return watched(Chunks(self._next), self._limit.feed, self.progress.feed)
 
     async def _next(self) -> bytes:
         try:
