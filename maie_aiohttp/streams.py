@@ -11,7 +11,7 @@ Pull = Callable[[], Awaitable[bytes]]
 
 class Chunks:
     """What `pull` gives, to its end. A generator would keep each chunk by its name until it is asked for the next one:
-    with a thousand uploads that wait for their turn, 256 KiB each."""
+    with a thousand uploads that wait for their turn, 512 KiB each."""
 
     def __init__(self, pull: Pull) -> None:
         self._pull = pull

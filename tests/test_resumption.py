@@ -48,7 +48,7 @@ from maie_aiohttp.intake.delivery import Intake, Rules
 from maie_aiohttp.intake.pieces import Piece
 from maie_aiohttp.intake.resumption import Resumption
 from maie_aiohttp.model import Declared, Status, Upload
-from maie_aiohttp.stores import disk as disk_module
+from maie_aiohttp.stores import append as append_module
 from maie_aiohttp.stores import fsio
 from maie_aiohttp.upkeep import expiry as expiry_module
 from maie_aiohttp.upkeep.expiry import sweep
@@ -114,7 +114,7 @@ def resumption(intake: Intake) -> Resumption:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> int:
     """Bytes between two records of the offset: fewer than usual."""
-    monkeypatch.setattr(disk_module, "PASS_ON_EVERY", 64 * KIB)
+    monkeypatch.setattr(append_module, "PASS_ON_EVERY", 64 * KIB)
     return 64 * KIB
 
 

@@ -12,8 +12,8 @@ from typing import Protocol
 BUDGET = 8 * 1024 * 1024
 """Bytes received that no upload has done with, of all connections of all workers."""
 
-LARGEST, MIDDLE, SMALLEST = 262_144, 65_536, 8_192
-"""Bytes of one receipt."""
+LARGEST, MIDDLE, SMALLEST = 524_288, 65_536, 8_192
+"""Bytes of one receipt; the largest fills a block for the disk."""
 
 FLOOD = 3
 """Times the budget: up to here, those whose uploads can take much receive the most at once."""

@@ -14,8 +14,9 @@ from uuid import UUID
 
 from maie_aiohttp.concurrency import Batch, Outcomes, in_thread
 from maie_aiohttp.errors import Damaged, StorageFailed, StorageFull
-from maie_aiohttp.interfaces import UNKNOWN, Advance, Ahead, Chunk, Conclude, Observe, Read, nothing, unheard
+from maie_aiohttp.interfaces import UNKNOWN, Advance, Ahead, Chunk, Conclude, Observe, Read, nothing
 from maie_aiohttp.limits.ledger import Claim
+from maie_aiohttp.stores.append import Append
 from maie_aiohttp.stores.blocks import BlockBudget
 from maie_aiohttp.stores.failures import translated
 from maie_aiohttp.stores.folder import DataFolder
@@ -27,14 +28,6 @@ from maie_aiohttp.stores.space import Reserve, Space
 from maie_aiohttp.stores.writer import Writer
 
 READ_SIZE = 262_144
-
-PASS_ON_EVERY = 8 * 1024 * 1024
-"""Bytes after which the disk is given what was written, so that little is left to do before the answer; and the free
-space is looked at, for uploads that did not say how long they would be."""
-
-PASS_ON_AFTER = 10.0
-"""Seconds after which bytes that come slowly are passed on all the same, where somebody wants to hear of it: at
-16 kB/s, 8 MiB would take nine minutes."""
 
 GRACE = 3600.0
 """Seconds; a published file without a record is left alone so long, since its upload may still be settling."""
@@ -95,33 +88,26 @@ class DiskStore:
         ahead: Ahead = UNKNOWN,
     ) -> int:
         part = PartFile(self._folder.descriptor, locator, offset, observe, conclude, self._shelf.take_back)
-        claim = ahead.claim or self.promise(0)
-
-        def is_due(block: Chunk) -> bool:
-            comes_slowly = advance is not None and len(block) < self._blocks.block_size
-            return part.pending >= PASS_ON_EVERY or (comes_slowly and part.pending_for >= PASS_ON_AFTER)
+        step = Append(
+            part,
+            ahead.claim or self.promise(0),
+            full_block=self._blocks.block_size,
+            is_heard=advance is not None,
+            leave_free=self._leave_free,
+        )
 
         def write(block: Chunk) -> int | None:
-            must_leave = claim.must_leave
             with self._translated():
-                part.write(block)
-                claim.spend(len(block))
-                if not is_due(block):
-                    return None
-                self._leave_free(must_leave)
-                if advance is not None:
-                    return part.sync()
-                part.begin_sync()
-                return None
+                return step.write(block)
 
-        def finish(block: Chunk) -> int:
-            size = part.finish(block)
-            claim.spend(len(block))
-            return size
+        async def make_durable(size: int) -> None:
+            if advance is not None:
+                await self._hop(part.sync)
+                await advance(size)
 
         try:
             async with (
-                Writer(self._executor, write, advance or unheard) as writer,
+                Writer(self._executor, write, make_durable) as writer,
                 Gatherer(self._blocks, writer, at_most=ahead.at_most) as gatherer,
             ):
                 async for chunk in chunks:
@@ -129,7 +115,7 @@ class DiskStore:
                     del chunk
                     ahead.taken()
                     await gatherer.make_room()
-                return await self._hop(finish, await gatherer.rest())
+                return await self._hop(step.finish, await gatherer.rest())
         finally:
             part.close()
 

@@ -15,7 +15,7 @@ from aiohttp import ClientConnectionError, ClientPayloadError, ServerDisconnecte
 from maie_aiohttp.housekeeping import keep_agreeing, keep_house, keep_tidy
 from maie_aiohttp.inspection.inspector import Inspector
 from maie_aiohttp.intake.delivery import Intake
-from maie_aiohttp.stores import disk
+from maie_aiohttp.stores import append
 from maie_aiohttp.web.appkeys import INTAKE
 from tests.conftest import Client, configure, serving
 from tests.faults.injector import Injector, open_files
@@ -79,7 +79,7 @@ class Place:
 async def running(folder: Path, injector: Injector, ledger: Ledger) -> AsyncIterator[Place]:
     """A server that has just started. When it has stopped, nothing of it is left in this process."""
     before = open_files()
-    with patch.object(Inspector, "start", _not_yet), patch.object(disk, "PASS_ON_EVERY", PASS_ON_EVERY):
+    with patch.object(Inspector, "start", _not_yet), patch.object(append, "PASS_ON_EVERY", PASS_ON_EVERY):
         async with serving(configure(folder)) as client:
             await _end_what_runs_beside()
             place = Place(folder, client, injector, ledger)

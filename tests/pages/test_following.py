@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from maie_aiohttp.errors import StorageFailed
 from maie_aiohttp.pages import following
 from maie_aiohttp.progress import followers
-from maie_aiohttp.stores import disk
+from maie_aiohttp.stores import append
 from maie_aiohttp.web.appkeys import CATALOG, DRAIN, FOLLOWERS, INTAKE
 from tests import audio, crew
 from tests.conftest import Client, configure, serving
@@ -99,7 +99,7 @@ by_each = pytest.mark.parametrize("by", PROTOCOLS.values(), ids=PROTOCOLS)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let followers hear soon, and slow bytes be durable at once."""
     monkeypatch.setattr(followers, "BEAT", 0.01)
-    monkeypatch.setattr(disk, "PASS_ON_AFTER", 0.0)
+    monkeypatch.setattr(append, "PASS_ON_AFTER", 0.0)
 
 
 @pytest.fixture

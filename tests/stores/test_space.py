@@ -14,7 +14,7 @@ import pytest
 from maie_aiohttp.errors import StorageFailed, StorageFull
 from maie_aiohttp.interfaces import Ahead
 from maie_aiohttp.limits.ledger import Claim
-from maie_aiohttp.stores import disk, fsio
+from maie_aiohttp.stores import append, fsio
 from maie_aiohttp.stores.space import FRESH, Reserve
 from tests.layers import KIB, MIB, as_root, disk_store, memory_disk, pieces, unconcerned
 
@@ -53,7 +53,7 @@ async def test_a_reserve_already_touched_admits_nothing_and_reports_it(two_mib: 
 
 @as_root
 async def test_an_upload_of_unknown_length_leaves_the_reserve(two_mib: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "PASS_ON_EVERY", 64 * KIB)
+    monkeypatch.setattr(append, "PASS_ON_EVERY", 64 * KIB)
     with disk_store(two_mib, Reserve(MIB, 1.0)) as store:
         with pytest.raises(StorageFull):
             await store.append(MARK, 0, pieces(*[bytes(64 * KIB)] * 30), unconcerned)
@@ -99,7 +99,7 @@ async def test_what_is_written_is_not_counted_twice(two_mib: Path) -> None:
 
 @as_root
 async def test_who_told_no_length_yields_to_who_did(two_mib: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "PASS_ON_EVERY", 64 * KIB)
+    monkeypatch.setattr(append, "PASS_ON_EVERY", 64 * KIB)
     other = MARK.replace("abc", "def")
     with disk_store(two_mib) as store:
         claim = await store.admit(MIB)
