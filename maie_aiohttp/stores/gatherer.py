@@ -18,7 +18,7 @@ class Gatherer:
     def __init__(self, budget: BlockBudget, writer: Writer, *, at_most: int | None) -> None:
         self._budget = budget
         self._writer = writer
-        self._block = bytearray()
+        self._block: Chunk = b""
         small = min(SMALL, budget.block_size)
         self._goal = at_most + 1 if at_most is not None and at_most <= small else HEAD
         self._first = True
@@ -41,7 +41,7 @@ class Gatherer:
         self._writer.check()
         if not self._placed and len(self._block) + len(chunk) > self._budget.crumb:
             await self._take_place(len(chunk))
-        self._block += chunk
+        self._block = _joined(self._block, chunk)
 
     async def make_room(self) -> None:
         """Have a block that is full written, and wait for a place for the next one. Nobody should have a chunk in their
@@ -60,7 +60,7 @@ class Gatherer:
     async def _write_head(self) -> None:
         """Have the first block seen by the checks before there is more; its place is kept for the next one."""
         self._first = False
-        head, self._block, self._seen = self._block, bytearray(), -1
+        head, self._block, self._seen = self._block, b"", -1
         self._writer.put(head, _nothing)
         await self._writer.written()
 
@@ -69,7 +69,7 @@ class Gatherer:
         until it is, too."""
         await self._writer.written()
         self._budget.leave(self)
-        rest, self._block = self._block, bytearray()
+        rest, self._block = self._block, b""
         return rest
 
     def write_if_old(self) -> None:
@@ -96,7 +96,17 @@ class Gatherer:
             self._writer.put(self._block, release)
         else:
             release()
-        self._block, self._placed, self._old = bytearray(), False, False
+        self._block, self._placed, self._old = b"", False, False
+
+
+def _joined(block: Chunk, chunk: bytes) -> Chunk:
+    """A large upload's chunks fill a block each, and need not be copied."""
+    if not block:
+        return chunk
+    if isinstance(block, bytes):
+        block = bytearray(block)
+    block += chunk
+    return block
 
 
 def _nothing() -> None:
