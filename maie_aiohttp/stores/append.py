@@ -17,10 +17,6 @@ PASS_ON_AFTER = 10.0
 """Seconds after which bytes that come slowly are passed on all the same, where somebody wants to hear of it: at
 16 kB/s, 8 MiB would take nine minutes."""
 
-AHEAD = 2
-"""Times as many bytes that may be written and not durable yet, where somebody wants to hear of it; then the disk is
-waited for."""
-
 
 class Append:
     """`write` and `finish` raise OSError, and what the checks raise; `write` also what `leave_free` does where so many
@@ -38,7 +34,7 @@ class Append:
         self._leave_free = leave_free
 
     def write(self, block: Chunk) -> int | None:
-        """Write it. Returns the size in bytes when it is time to make that durable."""
+        """Write it. Returns the size in bytes where it has been made durable for somebody who wants to hear of it."""
         must_leave = self._claim.must_leave
         self._part.write(block)
         self._claim.spend(len(block))
@@ -54,8 +50,9 @@ class Append:
         comes_slowly = self._is_heard and len(block) < self._full_block
         return self._part.pending >= PASS_ON_EVERY or (comes_slowly and self._part.pending_for >= PASS_ON_AFTER)
 
-    def _pass_on(self, must_leave: int) -> int:
+    def _pass_on(self, must_leave: int) -> int | None:
         self._leave_free(must_leave)
-        if self._is_heard and self._part.volatile >= AHEAD * PASS_ON_EVERY:
-            self._part.sync()
-        return self._part.begin_sync()
+        if self._is_heard:
+            return self._part.sync()
+        self._part.begin_sync()
+        return None

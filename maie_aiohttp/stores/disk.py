@@ -14,7 +14,7 @@ from uuid import UUID
 
 from maie_aiohttp.concurrency import Batch, Outcomes, in_thread
 from maie_aiohttp.errors import Damaged, StorageFailed, StorageFull
-from maie_aiohttp.interfaces import UNKNOWN, Advance, Ahead, Chunk, Conclude, Observe, Read, nothing
+from maie_aiohttp.interfaces import UNKNOWN, Advance, Ahead, Chunk, Conclude, Observe, Read, nothing, unheard
 from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.stores.append import Append
 from maie_aiohttp.stores.blocks import BlockBudget
@@ -100,14 +100,9 @@ class DiskStore:
             with self._translated():
                 return step.write(block)
 
-        async def make_durable(size: int) -> None:
-            if advance is not None:
-                await self._hop(part.sync)
-                await advance(size)
-
         try:
             async with (
-                Writer(self._executor, write, make_durable) as writer,
+                Writer(self._executor, write, advance or unheard) as writer,
                 Gatherer(self._blocks, writer, at_most=ahead.at_most) as gatherer,
             ):
                 async for chunk in chunks:

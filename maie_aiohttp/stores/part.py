@@ -39,7 +39,7 @@ class PartFile:
         self._last: Chunk = b""
         """The last block, in which the end of a small upload can be read without a system call."""
         self._position = offset
-        self._passed_on = self._durable = offset
+        self._passed_on = offset
         self._passed_on_at = time.monotonic()
 
     def write(self, block: Chunk) -> None:
@@ -49,7 +49,7 @@ class PartFile:
 
     @property
     def pending(self) -> int:
-        """Bytes written since `begin_sync`."""
+        """Bytes written since `sync` or `begin_sync`."""
         return self._position - self._passed_on
 
     @property
@@ -57,24 +57,17 @@ class PartFile:
         """Seconds since then, or since it began."""
         return time.monotonic() - self._passed_on_at
 
-    def begin_sync(self) -> int:
-        """Let the disk begin with what is written, without waiting for it. Returns the size in bytes."""
-        if fsio.posix_fadvise is not None:
-            fsio.posix_fadvise(self._open(), self._passed_on, self.pending, os.POSIX_FADV_DONTNEED)
-        self._passed_on = self._position
-        self._passed_on_at = time.monotonic()
+    def sync(self) -> int:
+        """Make durable what is written. Returns the size in bytes. Raises OSError."""
+        fsio.fdatasync(self._open())
+        self._note_passed_on()
         return self._position
 
-    @property
-    def volatile(self) -> int:
-        """Bytes written, in this append, that may not be durable yet."""
-        return self._position - self._durable
-
-    def sync(self) -> None:
-        """Make durable what is written. Another thread may write meanwhile. Raises OSError."""
-        size = self._position
-        fsio.fdatasync(self._open())
-        self._durable = size
+    def begin_sync(self) -> None:
+        """Let the disk begin with what is written, without waiting for it."""
+        if fsio.posix_fadvise is not None:
+            fsio.posix_fadvise(self._open(), self._passed_on, self.pending, os.POSIX_FADV_DONTNEED)
+        self._note_passed_on()
 
     def finish(self, block: Chunk) -> int:
         """Write the last block, let the checks conclude, and make everything durable and read-only. Returns the size
@@ -84,9 +77,9 @@ class PartFile:
         self._last = block
         self._conclude(self)
         fsio.fchmod(self._open(), PUBLISHED_MODE)
-        self.sync()
+        size = self.sync()
         self.close()
-        return self._position
+        return size
 
     @property
     def size(self) -> int:
@@ -105,6 +98,10 @@ class PartFile:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:  # given back even where closing fails: by then, it may be another's
             fsio.close(descriptor)
+
+    def _note_passed_on(self) -> None:
+        self._passed_on = self._position
+        self._passed_on_at = time.monotonic()
 
     def _write_fully(self, block: Chunk) -> None:
         descriptor = self._open()

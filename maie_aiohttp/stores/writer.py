@@ -26,9 +26,9 @@ Release = Callable[[], None]
 
 
 class Writer:
-    """Calls `write` in a thread of `executor`, one block at a time and in order. It returns the size in bytes if
-    `advance` is to hear of it now, or None. Leaving the context waits for the block under way and drops those behind
-    it."""
+    """Calls `write` in a thread of `executor`, one block at a time and in order. What it returns is the size in bytes
+    that is durable by then, or None; `advance` hears it. Leaving the context waits for the block under way and drops
+    those behind it."""
 
     def __init__(self, executor: Executor, write: Callable[[Chunk], int | None], advance: Advance) -> None:
         self._executor = executor
@@ -43,8 +43,7 @@ class Writer:
         self._unwritten = 0
         self._dropping = False
         self._failure: Exception | None = None
-        self._news: int | None = None
-        """The size to tell of next."""
+        self._durable: int | None = None
         self._telling: asyncio.Task[None] | None = None
         self._change = asyncio.Event()
 
@@ -77,7 +76,7 @@ class Writer:
         self.check()
 
     async def written(self) -> None:
-        """Wait until all is written, and `advance` has ended. Raises what either raised."""
+        """Wait until all is written, and `advance` has heard of it. Raises what either raised."""
         await self._until(self._is_at_rest)
         self.check()
 
@@ -115,22 +114,22 @@ class Writer:
             self._dropping = True
             return None, error
 
-    def _done(self, release: Release, news: int | None, failure: Exception | None) -> None:
+    def _done(self, release: Release, durable: int | None, failure: Exception | None) -> None:
         """In the loop again."""
         release()
         self._unwritten -= 1
         self._failure = self._failure or failure
-        if news is not None and self._failure is None:
-            self._news = news
+        if durable is not None and self._failure is None:
+            self._durable = durable
             self._telling = self._telling or asyncio.create_task(self._tell())
         self._change.set()
 
     async def _tell(self) -> None:
-        """Of what comes meanwhile, the newest counts."""
+        """Of what became durable meanwhile, the newest counts."""
         try:
-            while self._news is not None:
-                news, self._news = self._news, None
-                await self._advance(news)
+            while self._durable is not None:
+                durable, self._durable = self._durable, None
+                await self._advance(durable)
         except Exception as error:  # noqa: BLE001 - it is raised where the upload waits next
             self._failure = self._failure or error
         self._telling = None

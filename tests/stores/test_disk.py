@@ -21,7 +21,7 @@ from maie_aiohttp.errors import Busy, Damaged, StorageFailed, StorageFull, TooLa
 from maie_aiohttp.interfaces import Chunk
 from maie_aiohttp.stores import append, fsio
 from maie_aiohttp.stores import disk as module
-from maie_aiohttp.stores.append import AHEAD, PASS_ON_EVERY
+from maie_aiohttp.stores.append import PASS_ON_EVERY
 from maie_aiohttp.stores.disk import DiskStore
 from maie_aiohttp.stores.shelf import Shelf
 from maie_aiohttp.stores.space import FRESH
@@ -36,7 +36,6 @@ from tests.layers import (
     pieces,
     unconcerned,
 )
-from tests.wire import DEADLINE
 
 ID = UUID("abcdef00-0000-4000-8000-000000000001")
 MARK = f"incoming/{ID}.part"
@@ -107,48 +106,6 @@ async def test_a_long_upload_is_made_durable_on_its_way_for_whoever_hears_of_it(
         assert size == (root / MARK).stat().st_size == mibs * MIB
     assert len(heard) == 1
     assert PASS_ON_EVERY <= heard[0] < size
-
-
-class Flushes:
-    """Stands before the system's `fdatasync`, and lets the first ones through only when `opened`."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.sizes: list[int] = []
-        """Of the file, at each."""
-        self.two = threading.Event()
-        """Set once two are waiting."""
-        self.opened = threading.Event()
-        self._fdatasync = fsio.fdatasync
-        monkeypatch.setattr(fsio, "fdatasync", self)
-
-    def __call__(self, descriptor: int) -> None:
-        self.sizes.append(os.fstat(descriptor).st_size)
-        if len(self.sizes) == 2:
-            self.two.set()
-        assert self.opened.wait(DEADLINE)
-        self._fdatasync(descriptor)
-
-
-async def test_writing_goes_on_while_bytes_are_made_durable_but_not_far(
-    disk: DiskStore, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And nobody hears of bytes that were written meanwhile."""
-    flushes, heard, most = Flushes(monkeypatch), list[int](), AHEAD * PASS_ON_EVERY
-
-    async def advance(size: int) -> None:
-        heard.append(size)
-
-    sending = asyncio.create_task(disk.append(MARK, 0, pieces(*[bytes(MIB)] * 40), unconcerned, advance=advance))
-    assert await asyncio.to_thread(flushes.two.wait, DEADLINE)
-    assert flushes.sizes[0] >= PASS_ON_EVERY
-    await asyncio.sleep(0.1)
-    assert most <= (root / MARK).stat().st_size < most + MIB
-    assert heard == []
-    flushes.opened.set()
-    assert await sending == 40 * MIB
-    assert heard[0] <= flushes.sizes[0]
-    assert heard == sorted(heard)
-    assert heard[-1] > most
 
 
 async def test_a_slow_upload_is_made_durable_on_its_way_too(disk: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
