@@ -61,11 +61,11 @@ async def run(folder: Path, *, workers: int = 1) -> Report:
 
 
 async def _stop_once(folder: Path, settings: Mapping[str, str]) -> Stop:
-    under_way, stopping = Barrier(2 * len(DOORS) + 1), Event()
+    under_way, stopping = Barrier(2 * len(DOORS) + 2), Event()
     async with serving(folder, settings) as server, TaskGroup() as group:
         in_time = _start(group, server, partial(_hurrying, under_way=under_way, stopping=stopping))
         too_slow = _start(group, server, partial(_dawdling, under_way=under_way))
-        idle = group.create_task(_idle(server))
+        idle = group.create_task(_idle(server, under_way))
         await under_way.wait()
         server.signal(signal.SIGTERM)
         begun = perf_counter()
@@ -134,11 +134,14 @@ async def _dawdling(recording: Recording, under_way: Barrier) -> AsyncIterator[b
         await asyncio.sleep(PAUSE)
 
 
-async def _idle(server: Process) -> float:
-    """Make a request, then wait for the end of the connection. Returns when that was."""
+async def _idle(server: Process, under_way: Barrier) -> float:
+    """Make a request, then wait for the end of the connection. Returns when that was. A connection that no worker has
+    taken up yet would be reset."""
     url = URL(await server.url())
     reader, writer = await asyncio.open_connection(url.host, url.port)
     writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    await under_way.wait()
     async with asyncio.timeout(CLOSED_LIMIT):
         await reader.read()
     writer.close()
