@@ -88,7 +88,7 @@ class DiskStore:
         ahead: Ahead = UNKNOWN,
     ) -> int:
         part = PartFile(self._folder.descriptor, locator, offset, observe, conclude, self._shelf.take_back)
-        step = Append(
+        appending = Append(
             part,
             ahead.claim or self.promise(0),
             full_block=self._blocks.block_size,
@@ -98,7 +98,7 @@ class DiskStore:
 
         def write(block: Chunk) -> int | None:
             with self._translated():
-                return step.write(block)
+                return appending.write(block)
 
         try:
             async with (
@@ -110,7 +110,7 @@ class DiskStore:
                     del chunk
                     ahead.taken()
                     await gatherer.make_room()
-                return await self._hop(step.finish, await gatherer.rest())
+                return await self._hop(appending.finish, await gatherer.rest())
         finally:
             part.close()
 
