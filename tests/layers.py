@@ -113,6 +113,11 @@ async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
+async def unflushed() -> None:
+    """For what is never to be flushed on its way."""
+    raise AssertionError("It was not time for a flush.")
+
+
 def unconcerned(_: Chunk) -> None:
     """The check that has no objection."""
 

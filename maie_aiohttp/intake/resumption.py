@@ -1,7 +1,7 @@
 """The story of an upload that comes in pieces: created, continued, looked at, and settled like any other.
 
 Each piece is one request. What of it arrived is durable and recorded at its end, also where the client is lost, and
-on the way every 8 MiB, or every ten seconds where it comes slowly; a piece with a digest of its own counts whole or not
+on the way every 5 MiB, or every ten seconds where it comes slowly; a piece with a digest of its own counts whole or not
 at all. Clients are only told recorded offsets; and that an upload has all of its bytes they are only told once it is
 stored, since some take that for the end.
 """

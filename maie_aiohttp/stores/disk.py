@@ -14,7 +14,7 @@ from uuid import UUID
 
 from maie_aiohttp.concurrency import Batch, Outcomes, in_thread
 from maie_aiohttp.errors import Damaged, StorageFailed, StorageFull
-from maie_aiohttp.interfaces import UNKNOWN, Advance, Ahead, Chunk, Conclude, Observe, Read, nothing, unheard
+from maie_aiohttp.interfaces import UNKNOWN, Advance, Ahead, Chunk, Conclude, Observe, Read, nothing
 from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.stores.append import Append
 from maie_aiohttp.stores.blocks import BlockBudget
@@ -96,13 +96,18 @@ class DiskStore:
             leave_free=self._leave_free,
         )
 
-        def write(block: Chunk) -> int | None:
+        def write(block: Chunk) -> bool:
             with self._translated():
                 return appending.write(block)
 
+        async def flush() -> None:
+            size = await self._hop(appending.flush)
+            if advance is not None:
+                await advance(size)
+
         try:
             async with (
-                Writer(self._executor, write, advance or unheard) as writer,
+                Writer(self._executor, write, flush) as writer,
                 Gatherer(self._blocks, writer, at_most=ahead.at_most) as gatherer,
             ):
                 async for chunk in chunks:

@@ -49,7 +49,7 @@ class PartFile:
 
     @property
     def pending(self) -> int:
-        """Bytes written since `sync` or `begin_sync`."""
+        """Bytes written since `begin_sync`."""
         return self._position - self._passed_on
 
     @property
@@ -58,16 +58,18 @@ class PartFile:
         return time.monotonic() - self._passed_on_at
 
     def sync(self) -> int:
-        """Make durable what is written. Returns the size in bytes. Raises OSError."""
+        """Make durable what is written. Returns the size in bytes, without what another thread writes meanwhile. Raises
+        OSError."""
+        size = self._position
         fsio.fdatasync(self._open())
-        self._note_passed_on()
-        return self._position
+        return size
 
     def begin_sync(self) -> None:
         """Let the disk begin with what is written, without waiting for it."""
         if fsio.posix_fadvise is not None:
             fsio.posix_fadvise(self._open(), self._passed_on, self.pending, os.POSIX_FADV_DONTNEED)
-        self._note_passed_on()
+        self._passed_on = self._position
+        self._passed_on_at = time.monotonic()
 
     def finish(self, block: Chunk) -> int:
         """Write the last block, let the checks conclude, and make everything durable and read-only. Returns the size
@@ -98,10 +100,6 @@ class PartFile:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:  # given back even where closing fails: by then, it may be another's
             fsio.close(descriptor)
-
-    def _note_passed_on(self) -> None:
-        self._passed_on = self._position
-        self._passed_on_at = time.monotonic()
 
     def _write_fully(self, block: Chunk) -> None:
         descriptor = self._open()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from threading import Lock
 from typing import Self
 
 from maie_aiohttp.concurrency import to_its_end
-from maie_aiohttp.interfaces import Advance, Chunk
+from maie_aiohttp.interfaces import Chunk
 
 DEPTH = 3
 """Blocks that are written or wait for it, beside the one that gathers."""
@@ -26,14 +26,16 @@ Release = Callable[[], None]
 
 
 class Writer:
-    """Calls `write` in a thread of `executor`, one block at a time and in order. What it returns is the size in bytes
-    that is durable by then, or None; `advance` hears it. Leaving the context waits for the block under way and drops
-    those behind it."""
+    """Calls `write` in a thread of `executor`, one block at a time and in order. It returns whether it is time for
+    `flush`, which goes on beside the next blocks; but where it is time again before one has ended, there is no room for
+    more. Leaving the context waits for the block under way, and for `flush`, and drops the blocks behind it."""
 
-    def __init__(self, executor: Executor, write: Callable[[Chunk], int | None], advance: Advance) -> None:
+    def __init__(
+        self, executor: Executor, write: Callable[[Chunk], bool], flush: Callable[[], Awaitable[None]]
+    ) -> None:
         self._executor = executor
         self._write = write
-        self._advance = advance
+        self._flush = flush
         self._loop = asyncio.get_running_loop()
         self._blocks: deque[tuple[Chunk, Release]] = deque()
         self._awake = False
@@ -42,9 +44,10 @@ class Writer:
         """Of these two, which loop and thread both use."""
         self._unwritten = 0
         self._dropping = False
-        self._failure: Exception | None = None
-        self._durable: int | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+        self._is_due = False
+        """Whether it is time to flush what was written since a flush began."""
+        self._flushing: asyncio.Task[None] | None = None
         self._change = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -71,22 +74,25 @@ class Writer:
         self._unwritten += 1
 
     async def room(self) -> None:
-        """Wait until another block may be put. Raises what writing, or `advance`, raised."""
-        await self._until(lambda: self._unwritten < DEPTH or self._failure is not None)
+        """Wait until another block may be put. Raises what writing, or `flush`, raised."""
+        await self._until(self._has_room)
         self.check()
 
     async def written(self) -> None:
-        """Wait until all is written, and `advance` has heard of it. Raises what either raised."""
+        """Wait until all is written, and no flush is under way. Raises what either raised."""
         await self._until(self._is_at_rest)
         self.check()
 
     def check(self) -> None:
-        """Raises what writing, or `advance`, has raised by now."""
+        """Raises what writing, or `flush`, has raised by now."""
         if self._failure is not None:
             raise self._failure
 
+    def _has_room(self) -> bool:
+        return (self._unwritten < DEPTH and not self._is_due) or self._failure is not None
+
     def _is_at_rest(self) -> bool:
-        return self.is_idle and self._telling is None
+        return self.is_idle and self._flushing is None
 
     async def _until(self, met: Callable[[], bool]) -> None:
         while not met():
@@ -104,33 +110,35 @@ class Writer:
                 return
         self._executor.submit(self._work)
 
-    def _attempt(self, block: Chunk) -> tuple[int | None, Exception | None]:
+    def _attempt(self, block: Chunk) -> tuple[bool, Exception | None]:
         """What writing returns and what it raises. After a failure, nothing is written."""
         if self._dropping:
-            return None, None
+            return False, None
         try:
             return self._write(block), None
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the loop's
             self._dropping = True
-            return None, error
+            return False, error
 
-    def _done(self, release: Release, durable: int | None, failure: Exception | None) -> None:
+    def _done(self, release: Release, is_due: bool, failure: Exception | None) -> None:
         """In the loop again."""
         release()
         self._unwritten -= 1
         self._failure = self._failure or failure
-        if durable is not None and self._failure is None:
-            self._durable = durable
-            self._telling = self._telling or asyncio.create_task(self._tell())
+        if is_due:
+            self._is_due = True
+            self._flushing = self._flushing or asyncio.create_task(self._flush_while_due())
         self._change.set()
 
-    async def _tell(self) -> None:
-        """Of what became durable meanwhile, the newest counts."""
+    async def _flush_while_due(self) -> None:
+        """One at a time: the system tells only one of two who flush a file that bytes of it were lost."""
         try:
-            while self._durable is not None:
-                durable, self._durable = self._durable, None
-                await self._advance(durable)
-        except Exception as error:  # noqa: BLE001 - it is raised where the upload waits next
+            while self._is_due and self._failure is None:
+                self._is_due = False
+                self._change.set()
+                await self._flush()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the upload waits next, a cancellation too
             self._failure = self._failure or error
-        self._telling = None
-        self._change.set()
+        finally:
+            self._flushing = None
+            self._change.set()

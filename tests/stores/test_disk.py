@@ -18,13 +18,15 @@ from uuid import UUID, uuid4
 import pytest
 
 from maie_aiohttp.errors import Busy, Damaged, StorageFailed, StorageFull, TooLarge
-from maie_aiohttp.interfaces import Chunk
+from maie_aiohttp.interfaces import Chunk, unheard
 from maie_aiohttp.stores import append, fsio
 from maie_aiohttp.stores import disk as module
 from maie_aiohttp.stores.append import PASS_ON_EVERY
 from maie_aiohttp.stores.disk import DiskStore
 from maie_aiohttp.stores.shelf import Shelf
 from maie_aiohttp.stores.space import FRESH
+from maie_aiohttp.stores.writer import DEPTH
+from tests.crew import until
 from tests.layers import (
     MIB,
     as_root,
@@ -36,6 +38,7 @@ from tests.layers import (
     pieces,
     unconcerned,
 )
+from tests.wire import DEADLINE
 
 ID = UUID("abcdef00-0000-4000-8000-000000000001")
 MARK = f"incoming/{ID}.part"
@@ -105,7 +108,109 @@ async def test_a_long_upload_is_made_durable_on_its_way_for_whoever_hears_of_it(
         size = await disk.append(MARK, 0, pieces(*[bytes(MIB)] * mibs), unconcerned, advance=listener)
         assert size == (root / MARK).stat().st_size == mibs * MIB
     assert len(heard) == 1
-    assert PASS_ON_EVERY <= heard[0] < size
+    assert PASS_ON_EVERY <= heard[0] <= size
+
+
+class Flushes:
+    """Stands before the system's `fdatasync`, and lets as many through as `through` says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        """Of the file, when each one began."""
+        self.through = threading.Semaphore(0)
+        self.fails: OSError | None = None
+        """What the next one raises, once: the system tells only one who flushes that bytes were lost."""
+        self._fdatasync = fsio.fdatasync
+        monkeypatch.setattr(fsio, "fdatasync", self)
+
+    def __call__(self, descriptor: int) -> None:
+        self.sizes.append(os.fstat(descriptor).st_size)
+        assert self.through.acquire(timeout=DEADLINE)
+        fails, self.fails = self.fails, None
+        if fails is not None:
+            raise fails
+        self._fdatasync(descriptor)
+
+
+@pytest.fixture
+def flushes(monkeypatch: pytest.MonkeyPatch) -> Flushes:
+    return Flushes(monkeypatch)
+
+
+FAR = 40
+"""MiB, more than may wait to be durable."""
+
+AHEAD = 2 * PASS_ON_EVERY + 2 * DEPTH * MIB
+"""Bytes; no more may be written that nobody has heard of, blocks of 1 MiB under way included."""
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["first", "second"])
+async def test_writing_goes_on_during_a_flush_but_not_far(
+    disk: DiskStore, root: Path, flushes: Flushes, before: int
+) -> None:
+    """And nobody hears of bytes that were written meanwhile."""
+    heard: asyncio.Queue[int] = asyncio.Queue()
+    for _ in range(before):
+        flushes.through.release()
+    sending = asyncio.create_task(disk.append(MARK, 0, pieces(*[bytes(MIB)] * FAR), unconcerned, advance=heard.put))
+    told = [await heard.get() for _ in range(before)]
+    far = (before + 2) * PASS_ON_EVERY
+    await until(lambda: len(flushes.sizes) > before and (root / MARK).stat().st_size >= far)
+    await asyncio.sleep(0.1)
+    assert (root / MARK).stat().st_size <= sum(told) + AHEAD
+    assert all(size <= flushed for size, flushed in zip(told, flushes.sizes, strict=False))
+    assert heard.empty()
+    flushes.through.release(FAR)
+    assert await sending == FAR * MIB
+    assert told[-1:] < [await heard.get()] <= [flushes.sizes[before]]
+
+
+async def test_writing_waits_for_who_hears_of_it_and_not_only_for_the_disk(disk: DiskStore, root: Path) -> None:
+    """What was not heard of is lost in a crash, although it is durable."""
+    hears, recorded = asyncio.Event(), asyncio.Event()
+
+    async def slowly(_: int) -> None:
+        hears.set()
+        await recorded.wait()
+
+    sending = asyncio.create_task(disk.append(MARK, 0, pieces(*[bytes(MIB)] * FAR), unconcerned, advance=slowly))
+    await hears.wait()
+    await asyncio.sleep(0.1)
+    assert (root / MARK).stat().st_size <= AHEAD
+    recorded.set()
+    assert await sending == FAR * MIB
+
+
+async def test_nobody_hears_of_lost_bytes(disk: DiskStore, flushes: Flushes) -> None:
+    """They were lost once, and every flush after that one succeeds."""
+    heard: list[int] = []
+
+    async def advance(size: int) -> None:
+        heard.append(size)
+
+    flushes.fails = OSError(errno.EIO, "Input/output error")
+    flushes.through.release(FAR)
+    with pytest.raises(StorageFailed):
+        await disk.append(MARK, 0, pieces(*[bytes(MIB)] * FAR), unconcerned, advance=advance)
+    assert heard == []
+    assert len(flushes.sizes) == 1
+
+
+async def test_a_disk_that_fails_on_the_way_is_not_ready(disk: DiskStore, flushes: Flushes) -> None:
+    flushes.fails = OSError(errno.ENOSPC, "No space left on device")
+    flushes.through.release(FAR)
+    with pytest.raises(StorageFull):
+        await disk.append(MARK, 0, pieces(*[bytes(MIB)] * FAR), unconcerned, advance=unheard)
+    flushes.fails = OSError(errno.EIO, "Input/output error")
+    with pytest.raises(StorageFailed):
+        await disk.probe()
+    await disk.probe()
+
+
+async def test_who_hears_nothing_waits_for_no_flush_on_the_way(disk: DiskStore, flushes: Flushes) -> None:
+    flushes.through.release()
+    assert await disk.append(MARK, 0, pieces(*[bytes(MIB)] * FAR), unconcerned) == FAR * MIB
+    assert flushes.sizes == [FAR * MIB]
 
 
 async def test_a_slow_upload_is_made_durable_on_its_way_too(disk: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maie_aiohttp.interfaces import HEAD, Chunk, unheard
+from maie_aiohttp.interfaces import HEAD, Chunk
 from maie_aiohttp.limits import allocator
 from maie_aiohttp.stores import blocks
 from maie_aiohttp.stores.blocks import LARGEST_CRUMB, OTHERS_TURN, SMALLEST_CRUMB, BlockBudget
 from maie_aiohttp.stores.gatherer import SMALL, Gatherer
 from maie_aiohttp.stores.writer import DEPTH, Writer
-from tests.layers import KIB, MIB
+from tests.layers import KIB, MIB, unflushed
 
 
 class Written:
@@ -32,7 +32,7 @@ class Written:
         self.failure: Exception | None = None
         self._one_at_a_time = threading.Lock()
 
-    def __call__(self, block: Chunk) -> None:
+    def __call__(self, block: Chunk) -> bool:
         assert self._one_at_a_time.acquire(blocking=False)
         self.begun.set()
         self.gate.wait()
@@ -40,6 +40,7 @@ class Written:
         if self.failure:
             raise self.failure
         self.blocks.append(bytes(block))
+        return False
 
     @property
     def sizes(self) -> list[int]:
@@ -50,7 +51,10 @@ class Written:
 async def gathering(shared: BlockBudget, written: Written, at_most: int | None = None) -> AsyncIterator[Gatherer]:
     """One upload's block, with threads that write it."""
     with ThreadPoolExecutor(2) as executor:
-        async with Writer(executor, written, unheard) as writer, Gatherer(shared, writer, at_most=at_most) as gatherer:
+        async with (
+            Writer(executor, written, unflushed) as writer,
+            Gatherer(shared, writer, at_most=at_most) as gatherer,
+        ):
             yield gatherer
 
 
