@@ -68,7 +68,7 @@ class Crew:
 async def until(comes_true: Callable[[], bool]) -> None:
     """Wait for what no event tells of."""
     async with asyncio.timeout(PATIENCE):
-        while not comes_true():  # noqa: ASYNC110 - it happens in another process
+        while not comes_true():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(POLL)
 
 

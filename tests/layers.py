@@ -118,6 +118,23 @@ async def unflushed() -> None:
     raise AssertionError("It was not time for a flush.")
 
 
+class Gated:
+    """A flush that waits until it is let through."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.through = asyncio.Semaphore(0)
+        self.under_way = self.most = self.ended = 0
+
+    async def __call__(self) -> None:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        self.begun.set()
+        await self.through.acquire()
+        self.under_way -= 1
+        self.ended += 1
+
+
 def unconcerned(_: Chunk) -> None:
     """The check that has no objection."""
 

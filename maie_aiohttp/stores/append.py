@@ -11,7 +11,8 @@ from maie_aiohttp.stores.part import PartFile
 
 PASS_ON_EVERY = 5 * 1024 * 1024
 """Bytes after which the disk is given what was written, so that little is left to do before the answer; and the free
-space is looked at, for uploads that did not say how long they would be."""
+space is looked at, for uploads that did not say how long they would be. A crash costs twice as many and what is under
+way."""
 
 PASS_ON_AFTER = 10.0
 """Seconds after which bytes that come slowly are passed on all the same, where somebody wants to hear of it: at
@@ -19,8 +20,8 @@ PASS_ON_AFTER = 10.0
 
 
 class Append:
-    """All of it raises OSError; `write` and `finish` what the checks raise, and `write` what `leave_free` does where so
-    many bytes are not free."""
+    """`write` and `finish` raise OSError, and what the checks raise; `write` also what `leave_free` does where so many
+    bytes are not free."""
 
     def __init__(
         self, part: PartFile, claim: Claim, *, full_block: int, is_heard: bool, leave_free: Callable[[int], None]
@@ -45,7 +46,7 @@ class Append:
         return is_due and self._is_heard
 
     def flush(self) -> int:
-        """Make durable what is written; blocks may be written meanwhile. Returns the size in bytes."""
+        """Make durable what is written; blocks may be written meanwhile. Returns the size in bytes. Raises OSError."""
         return self._part.sync()
 
     def finish(self, block: Chunk) -> int:

@@ -74,13 +74,13 @@ class Gatherer:
 
     def write_if_old(self) -> None:
         """Begin to write a block that was begun before the last call and is not full yet."""
-        if self._old and self._writer.is_idle:
+        if self._old and self._writer.keeps_up:
             self._pass_on()
         self._old = self._placed or bool(self._block)
 
     def write_if_still(self) -> None:
         """Begin to write a block that has not grown since the last call, or give back the place for it."""
-        if self._seen == len(self._block) and self._writer.is_idle:
+        if self._seen == len(self._block) and self._writer.keeps_up:
             self._pass_on()
         self._seen = len(self._block)
 

@@ -36,6 +36,7 @@ class PartFile:
         self._conclude = conclude
         self._take_back = take_back
         self._descriptor: int | None = None
+        self._is_closed = False
         self._last: Chunk = b""
         """The last block, in which the end of a small upload can be read without a system call."""
         self._position = offset
@@ -96,7 +97,9 @@ class PartFile:
         return bytes(self._last[within : within + size])
 
     def close(self) -> None:
-        """Give the descriptor back; a second call does nothing."""
+        """Give the descriptor back; a second call does nothing. Whatever an executor still has to do by then, although
+        it said that it could not, finds nothing to write to: the file may be another's."""
+        self._is_closed = True
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:  # given back even where closing fails: by then, it may be another's
             fsio.close(descriptor)
@@ -110,6 +113,8 @@ class PartFile:
             view = view[written:]
 
     def _open(self) -> int:
+        if self._is_closed:
+            raise StorageFailed("The upload has ended.")
         if self._descriptor is None:
             self._descriptor = self._made() if self._position == 0 else self._found()
         return self._descriptor

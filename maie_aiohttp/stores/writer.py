@@ -59,9 +59,9 @@ class Writer:
             await to_its_end(self._until(self._is_at_rest))
 
     @property
-    def is_idle(self) -> bool:
-        """Whether all is written."""
-        return not self._unwritten
+    def keeps_up(self) -> bool:
+        """Whether all is written, and no flush waits for another."""
+        return not self._unwritten and not self._is_due
 
     def put(self, block: Chunk, release: Release) -> None:
         """Have the block written; `release` is called when its memory is free again. Raises RuntimeError where the
@@ -92,7 +92,7 @@ class Writer:
         return (self._unwritten < DEPTH and not self._is_due) or self._failure is not None
 
     def _is_at_rest(self) -> bool:
-        return self.is_idle and self._flushing is None
+        return not self._unwritten and self._flushing is None
 
     async def _until(self, met: Callable[[], bool]) -> None:
         while not met():
@@ -131,14 +131,14 @@ class Writer:
         self._change.set()
 
     async def _flush_while_due(self) -> None:
-        """One at a time: the system tells only one of two who flush a file that bytes of it were lost."""
+        """One at a time, and none after a failure: the system says once that bytes were lost, and only to one of two
+        who flush."""
         try:
             while self._is_due and self._failure is None:
                 self._is_due = False
-                self._change.set()
+                self._change.set()  # there is room again
                 await self._flush()
         except BaseException as error:  # noqa: BLE001 - it is raised where the upload waits next, a cancellation too
             self._failure = self._failure or error
-        finally:
-            self._flushing = None
-            self._change.set()
+        self._flushing = None
+        self._change.set()

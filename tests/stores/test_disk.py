@@ -11,18 +11,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
 from maie_aiohttp.errors import Busy, Damaged, StorageFailed, StorageFull, TooLarge
-from maie_aiohttp.interfaces import Chunk, unheard
+from maie_aiohttp.interfaces import Chunk, nothing, unheard
+from maie_aiohttp.limits.unread import HELD_RECEIPTS, LARGEST
+from maie_aiohttp.settings import Settings
 from maie_aiohttp.stores import append, fsio
 from maie_aiohttp.stores import disk as module
 from maie_aiohttp.stores.append import PASS_ON_EVERY
 from maie_aiohttp.stores.disk import DiskStore
+from maie_aiohttp.stores.part import PartFile
 from maie_aiohttp.stores.shelf import Shelf
 from maie_aiohttp.stores.space import FRESH
 from maie_aiohttp.stores.writer import DEPTH
@@ -179,6 +183,38 @@ async def test_writing_waits_for_who_hears_of_it_and_not_only_for_the_disk(disk:
     assert (root / MARK).stat().st_size <= AHEAD
     recorded.set()
     assert await sending == FAR * MIB
+
+
+def test_a_crash_costs_no_more_than_is_promised() -> None:
+    """16 MiB: two flushes, the blocks under way, and what was received meanwhile."""
+    block = Settings().storage.block_size
+    assert 2 * PASS_ON_EVERY + (DEPTH + 3) * block + HELD_RECEIPTS * LARGEST <= 16 * MIB
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def unpublished(_: str) -> None:
+    raise AssertionError("It has no other name.")
+
+
+def test_what_an_executor_does_too_late_changes_nothing(root: Path) -> None:
+    """Where there is no thread for it, work is refused and stays in the queue; until the file is another request's."""
+    root.mkdir()
+    (root / "incoming").mkdir()
+    with opened(root) as folder:
+        part = PartFile(folder, MARK, 0, unconcerned, nothing, unpublished)
+        part.write(b"hello")
+        part.close()
+        (root / MARK).write_bytes(b"hello, world")
+        for late in (part.sync, partial(part.write, b"!"), partial(part.finish, b"")):
+            with pytest.raises(StorageFailed):
+                late()
+    assert (root / MARK).read_bytes() == b"hello, world"
 
 
 async def test_nobody_hears_of_lost_bytes(disk: DiskStore, flushes: Flushes) -> None:

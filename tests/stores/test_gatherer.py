@@ -18,7 +18,7 @@ from maie_aiohttp.stores import blocks
 from maie_aiohttp.stores.blocks import LARGEST_CRUMB, OTHERS_TURN, SMALLEST_CRUMB, BlockBudget
 from maie_aiohttp.stores.gatherer import SMALL, Gatherer
 from maie_aiohttp.stores.writer import DEPTH, Writer
-from tests.layers import KIB, MIB, unflushed
+from tests.layers import KIB, MIB, Gated, unflushed
 
 
 class Written:
@@ -30,6 +30,8 @@ class Written:
         self.gate = threading.Event()
         self.gate.set()
         self.failure: Exception | None = None
+        self.is_due = False
+        """Whether it is time for a flush with each block."""
         self._one_at_a_time = threading.Lock()
 
     def __call__(self, block: Chunk) -> bool:
@@ -40,7 +42,7 @@ class Written:
         if self.failure:
             raise self.failure
         self.blocks.append(bytes(block))
-        return False
+        return self.is_due
 
     @property
     def sizes(self) -> list[int]:
@@ -48,11 +50,16 @@ class Written:
 
 
 @asynccontextmanager
-async def gathering(shared: BlockBudget, written: Written, at_most: int | None = None) -> AsyncIterator[Gatherer]:
+async def gathering(
+    shared: BlockBudget,
+    written: Written,
+    at_most: int | None = None,
+    flush: Callable[[], Awaitable[None]] = unflushed,
+) -> AsyncIterator[Gatherer]:
     """One upload's block, with threads that write it."""
     with ThreadPoolExecutor(2) as executor:
         async with (
-            Writer(executor, written, unflushed) as writer,
+            Writer(executor, written, flush) as writer,
             Gatherer(shared, writer, at_most=at_most) as gatherer,
         ):
             yield gatherer
@@ -297,6 +304,22 @@ async def test_whose_block_grows_keeps_its_place() -> None:
         busy.write_if_still()
         assert await busy.rest() == b""
     assert written.sizes == [len(BIG) + 2]
+
+
+@pytest.mark.parametrize("call", [Gatherer.write_if_old, Gatherer.write_if_still])
+async def test_what_comes_slowly_waits_too_where_a_flush_waits_for_another(call: Callable[[Gatherer], None]) -> None:
+    """However often one looks at it; or a crash would cost all that came meanwhile."""
+    written, flush = Written(), Gated()
+    written.is_due = True
+    async with gathering(budget(), written, flush=flush) as slow:
+        for blocks in (1, 2, 2):
+            await feed(slow, b"x")
+            for _ in range(3):
+                call(slow)
+                await asyncio.sleep(0.02)
+            assert len(written.blocks) == blocks
+        for _ in range(3):
+            flush.through.release()
 
 
 async def test_where_a_crowd_falls_silent_memory_is_given_back(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from maie_aiohttp.errors import StorageFailed, StorageFull
-from maie_aiohttp.interfaces import Ahead
+from maie_aiohttp.interfaces import Advance, Ahead, unheard
 from maie_aiohttp.limits.ledger import Claim
 from maie_aiohttp.stores import append, fsio
 from maie_aiohttp.stores.space import FRESH, Reserve
@@ -52,11 +52,14 @@ async def test_a_reserve_already_touched_admits_nothing_and_reports_it(two_mib: 
 
 
 @as_root
-async def test_an_upload_of_unknown_length_leaves_the_reserve(two_mib: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("advance", [None, unheard], ids=["at-once", "resumable"])
+async def test_an_upload_of_unknown_length_leaves_the_reserve(
+    two_mib: Path, monkeypatch: pytest.MonkeyPatch, advance: Advance | None
+) -> None:
     monkeypatch.setattr(append, "PASS_ON_EVERY", 64 * KIB)
     with disk_store(two_mib, Reserve(MIB, 1.0)) as store:
         with pytest.raises(StorageFull):
-            await store.append(MARK, 0, pieces(*[bytes(64 * KIB)] * 30), unconcerned)
+            await store.append(MARK, 0, pieces(*[bytes(64 * KIB)] * 30), unconcerned, advance=advance)
         assert MIB - 128 * KIB < (two_mib / MARK).stat().st_size < MIB + 512 * KIB
         with pytest.raises(StorageFull):
             await store.probe()
