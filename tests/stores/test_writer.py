@@ -30,12 +30,12 @@ async def writing(
             yield writer
 
 
-def keeping(blocks: list[Chunk]) -> Callable[[Chunk], bool]:
-    """A disk that keeps blocks in a list."""
+def keeping(blocks: list[Chunk], *, is_due: bool = False) -> Callable[[Chunk], bool]:
+    """A disk that keeps blocks in a list, and what it says of flushing."""
 
     def write(block: Chunk) -> bool:
         blocks.append(block)
-        return False
+        return is_due
 
     return write
 
@@ -166,16 +166,12 @@ async def test_what_writing_raises_is_raised_to_whoever_waits_and_ends_it() -> N
 async def test_all_is_flushed_that_was_written_when_it_was_time() -> None:
     blocks, flushed = list[Chunk](), list[int]()
 
-    def write(block: Chunk) -> bool:
-        blocks.append(block)
-        return True
-
     async def flush() -> None:
         size = len(blocks)
         await asyncio.sleep(0)
         flushed.append(size)
 
-    async with writing(write, flush) as writer:
+    async with writing(keeping(blocks, is_due=True), flush) as writer:
         await put_all(writer)
         await writer.written()
         assert flushed[-1] == BLOCKS
@@ -199,12 +195,7 @@ async def test_blocks_are_written_while_a_flush_is_under_way() -> None:
 
 async def test_there_is_no_room_while_a_flush_waits_for_another() -> None:
     blocks, flush = list[Chunk](), Gated()
-
-    def write(block: Chunk) -> bool:
-        blocks.append(block)
-        return True
-
-    async with writing(write, flush) as writer:
+    async with writing(keeping(blocks, is_due=True), flush) as writer:
         writer.put(b"x", kept)
         await flush.begun.wait()
         await writer.room()
