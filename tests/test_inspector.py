@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -532,6 +533,29 @@ def test_a_child_ends_with_its_parent(wav: Path) -> None:
         answers, _ = process.communicate()  # closes standard input, as a parent's death does
     assert answers == b"ready\n1 audio\n"
     assert process.returncode == 0
+
+
+PARENT = """
+import subprocess, sys
+command = [sys.executable, *sys.argv[2:]]
+child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env={})
+child.stdin.write(sys.argv[1].encode())
+child.stdin.flush()
+child.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's PR_SET_PDEATHSIG")
+async def test_a_child_at_work_ends_with_its_parent(fifo: Path) -> None:
+    question, child = f'[1, "{fifo}", "wav"]\n', (str(inspector.PROGRAM), str(256 * MIB), "60")
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, question, *child)
+    writer = await opened(fifo)
+    with holding(writer):
+        parent.kill()
+        await parent.wait()
+        reader = select.poll()
+        reader.register(writer, 0)
+        assert reader.poll(30_000) == [(writer, select.POLLERR)]  # it is gone, after seconds at the most
 
 
 def test_a_child_that_hangs_ends_without_its_parent(fifo: Path) -> None:

@@ -5,13 +5,14 @@ standard output, the number and what the program makes of the rest. Before the f
 libraries are loaded and the limits set.
 
 Whatever else happens (a crash, no memory, no end) ends the process without an answer. It also ends when its standard
-input does, hence with its parent, however that died.
+input does, and on Linux in the middle of its work when its parent is gone, however that died.
 
     PROGRAM MEMORY SECONDS       bytes for all questions, seconds for one
 """
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import math
@@ -35,6 +36,8 @@ Answer = Callable[..., str]
 # Neither opens anything but the file it was given: no name of a protocol is "none".
 THOROUGH = {"protocol_whitelist": "none"}
 QUICK = {"probesize": "4096", "analyzeduration": "0", **THOROUGH}
+
+PR_SET_PDEATHSIG = 1  # Linux, <sys/prctl.h>
 
 DESCRIPTOR_LIMIT = 16  # the three standard ones, the file, and what the interpreter opens in passing
 
@@ -62,6 +65,13 @@ class Upload(io.FileIO):
 def opened(file: Upload, demuxer: str, options: dict[str, str]) -> InputContainer:
     """The container. Raises FFmpegError and ValueError where it is none, and MemoryError at the memory limit."""
     return av.open(file, "r", demuxer, options, metadata_errors="replace")
+
+
+def die_with_parent() -> None:
+    """Be killed when the thread ends that started this process (prctl(2)). Elsewhere, the question that is
+    being answered is the last one."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def confine(memory: int) -> None:
@@ -92,6 +102,7 @@ def serve(questions: Iterable[str], answers: TextIO, seconds: float, answer: Ans
 
 def run(answer: Answer) -> None:
     """The program: its limits from the command line, then its questions."""
+    die_with_parent()
     memory, seconds = sys.argv[1:]
     confine(int(memory))
     serve(sys.stdin, sys.stdout, float(seconds), answer)
