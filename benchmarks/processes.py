@@ -49,6 +49,10 @@ class Family:
         """Bytes resident of the first process alone."""
         return _kibibytes(self.pid, "status", "VmRSS") * KIB
 
+    def rss(self) -> int:
+        """Bytes resident, added up like `peak_rss`."""
+        return sum(_kibibytes(pid, "status", "VmRSS") for pid in self.members()) * KIB
+
     def peak_rss(self) -> int:
         """Bytes resident at most since `forget_peak`, which the kernel never misses; of each member, added up, so that
         what they share counts for each."""

@@ -25,7 +25,6 @@ from benchmarks.processes import Family
 START_LIMIT, QUIET_LIMIT = 30.0, 30.0
 """Seconds."""
 POLL = 0.005
-SAMPLING = 0.2
 QUIET = 0.3
 """Seconds for which a server does nothing before it counts as idle."""
 IDLE_SHARE = 0.05
@@ -62,8 +61,8 @@ class Usage:
 
     pss: int
     """When the watch began."""
-    peak_pss: int
-    """Of what was sampled."""
+    peak_pss: int = 0
+    """Each at its own peak: not less than what they ever had together."""
     peak_rss: int = 0
     cpu: float = 0.0
     """Seconds, user and system."""
@@ -87,27 +86,17 @@ async def serving(contender: Contender, command: Command, folder: Path, largest:
 
 @asynccontextmanager
 async def watched(server: Server) -> AsyncIterator[Usage]:
-    """What the server uses in the block; CPU time and peaks are known at its end."""
+    """What the server uses in the block; CPU time and peaks are known at its end. Meanwhile nobody looks: to add up a
+    process's PSS takes it milliseconds in which it can map no memory."""
     family = server.family
     await server.quiet()
     family.forget_peak()
-    pss = family.pss()
-    usage = Usage(pss, peak_pss=pss)
+    usage = Usage(family.pss())
     cpu = family.cpu()
-    sampling = asyncio.create_task(_sample(family, usage))
-    try:
-        yield usage
-    finally:
-        sampling.cancel()
+    yield usage
     usage.cpu = family.cpu() - cpu
-    usage.peak_pss = max(usage.peak_pss, family.pss())
     usage.peak_rss = family.peak_rss()
-
-
-async def _sample(family: Family, usage: Usage) -> None:
-    while True:
-        await asyncio.sleep(SAMPLING)
-        usage.peak_pss = max(usage.peak_pss, family.pss())
+    usage.peak_pss = family.pss() + usage.peak_rss - family.rss()
 
 
 async def _launch(contender: Contender, command: Command, site: Site) -> Process:
