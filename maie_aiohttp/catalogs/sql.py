@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import URL, ColumnElement, Select, delete, select, text, tuple_, update
+from sqlalchemy import URL, ColumnElement, Select, bindparam, delete, select, text, tuple_, update
 
 from maie_aiohttp.catalogs.database import DAMAGED, Database, Transaction, is_damage
 from maie_aiohttp.catalogs.facts import SqlFacts, SqlWaveforms, conditions
@@ -36,6 +36,9 @@ from maie_aiohttp.model import (
     Upload,
     sources,
 )
+
+_ADVANCE = update(uploads).where(uploads.c.id == bindparam("of"), uploads.c.status == Status.RECEIVING.value)
+"""The columns come with the values."""
 
 
 def sqlite_url(file: Path) -> str:
@@ -199,16 +202,11 @@ def _create(transaction: Transaction, upload: Upload) -> None:
 
 def _advance(transaction: Transaction, upload: Upload) -> None:
     row = upload_row(upload)
-    columns = {name: row[name] for name in ("offset", "size", "expires_at")}
-    transaction.execute(update(uploads).where(*_receiving(upload)).values(columns))
+    transaction.execute(_ADVANCE, {"of": upload.id, **{name: row[name] for name in ("offset", "size", "expires_at")}})
 
 
 def _forget_keys(transaction: Transaction, keys: Sequence[str], old: ColumnElement[bool]) -> None:
     transaction.execute(delete(idempotency_keys).where(idempotency_keys.c.key.in_(keys), old))
-
-
-def _receiving(upload: Upload) -> tuple[ColumnElement[bool], ...]:
-    return uploads.c.id == upload.id, uploads.c.status == Status.RECEIVING.value
 
 
 def _move(transaction: Transaction, id: UUID, status: Status, reason: str | None, expires_at: datetime | None) -> None:
