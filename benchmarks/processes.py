@@ -54,8 +54,8 @@ class Family:
         return sum(_kibibytes(pid, "status", "VmRSS") for pid in self.members()) * KIB
 
     def peak_rss(self) -> int:
-        """Bytes resident at most since `forget_peak`, which the kernel never misses; of each member, added up, so that
-        what they share counts for each."""
+        """Bytes resident at most since `forget_peak`, which the kernel never misses; of each member there is, added up,
+        so that what they share counts for each."""
         return sum(_kibibytes(pid, "status", "VmHWM") for pid in self.members()) * KIB
 
     def forget_peak(self) -> None:

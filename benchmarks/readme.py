@@ -17,6 +17,7 @@ from benchmarks.metrics import Metric
 from benchmarks.results import Outcome, Results
 from benchmarks.table import table
 from benchmarks.targets import TWO_WORKERS
+from benchmarks.workloads import FEW_ROUNDS
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- figures: made by benchmarks.readme -->", "<!-- end of figures -->"
@@ -63,7 +64,8 @@ def _figures(results: Results, chart: Path) -> Iterator[str]:
     yield f"![Speed and memory beside other servers]({chart.relative_to(ROOT)})"
     yield ""
     yield f"{results.begun[:10]}; {machine['cpu']}, {machine['cores']} cores; Python {machine['python']}."
-    yield f"Medians of {results.rounds} rounds: this server's, then the multiple that it is of each other server's."
+    rounds = f"{results.rounds} rounds, of held uploads {min(results.rounds, FEW_ROUNDS)}"
+    yield f"Medians of {rounds}: this server's, then the multiple that it is of each other server's."
     yield "With ↑ more is better, with ↓ less."
     yield ""
     yield from _table(results)

@@ -62,7 +62,7 @@ class Usage:
     pss: int
     """When the watch began."""
     peak_pss: int = 0
-    """Each at its own peak: not less than what they ever had together."""
+    """Each at its own peak, as far as they share no more by the end."""
     peak_rss: int = 0
     cpu: float = 0.0
     """Seconds, user and system."""
@@ -87,9 +87,11 @@ async def serving(contender: Contender, command: Command, folder: Path, largest:
 @asynccontextmanager
 async def watched(server: Server) -> AsyncIterator[Usage]:
     """What the server uses in the block; CPU time and peaks are known at its end. Meanwhile nobody looks: to add up a
-    process's PSS takes it milliseconds in which it can map no memory."""
+    process's PSS takes it milliseconds in which it can map no memory. Raises Failed if one of its processes ends, since
+    nobody would know its peak."""
     family = server.family
     await server.quiet()
+    members = set(family.members())
     family.forget_peak()
     usage = Usage(family.pss())
     cpu = family.cpu()
@@ -97,6 +99,8 @@ async def watched(server: Server) -> AsyncIterator[Usage]:
     usage.cpu = family.cpu() - cpu
     usage.peak_rss = family.peak_rss()
     usage.peak_pss = family.pss() + usage.peak_rss - family.rss()
+    if not members <= set(family.members()):
+        raise Failed("one of its processes ended")
 
 
 async def _launch(contender: Contender, command: Command, site: Site) -> Process:

@@ -18,7 +18,7 @@ def markdown(results: Results) -> str:
 
 def _heading(results: Results) -> Iterator[str]:
     machine = ", ".join(f"{name}: {value}" for name, value in results.machine.items())
-    yield f"Begun {results.begun}; rounds: {results.rounds}; {machine}."
+    yield f"Begun {results.begun}; rounds: {results.rounds} at most; {machine}."
     yield ""
     yield f"Versions: {', '.join(results.versions)}."
     yield ""

@@ -17,6 +17,8 @@ MB = 1_000_000
 AT_ONCE = 8
 COPIES = 2
 """Of a file, that a server may have at the same time: a temporary one, and the one to stay."""
+FEW_ROUNDS = 2
+"""Of what takes long."""
 FASTEST = 5_000
 """Small uploads a second; no server is expected to take many more."""
 
@@ -122,7 +124,7 @@ def _at_once(scale: Scale, door: Door) -> Workload:
         partial(measurements.large, size=scale.at_once, door=door, at_once=AT_ONCE),
         THROUGHPUT,
         room=COPIES * AT_ONCE * scale.at_once,
-        most_rounds=2,
+        most_rounds=FEW_ROUNDS,
     )
 
 
@@ -166,7 +168,7 @@ def _held(scale: Scale, door: Door) -> Workload:
         HELD,
         HELD[:1] if door is Door.FORM else (),
         room=COPIES * scale.crowd * scale.finished,
-        most_rounds=2,
+        most_rounds=FEW_ROUNDS,
     )
 
 
@@ -179,7 +181,7 @@ def _memory(scale: Scale) -> Workload:
         partial(measurements.growth, medium=scale.medium, huge=scale.huge),
         (metrics.PEAK_MEDIUM, metrics.PEAK_HUGE, metrics.GROWTH),
         room=COPIES * scale.huge,
-        most_rounds=2,
+        most_rounds=FEW_ROUNDS,
     )
 
 

@@ -75,8 +75,10 @@ async def opened(fifo: Path) -> int:
 
 @contextmanager
 def holding(end: int) -> Iterator[None]:
-    yield
-    os.close(end)
+    try:
+        yield
+    finally:
+        os.close(end)
 
 
 async def ended(pid: int) -> None:
@@ -538,7 +540,7 @@ def test_a_child_ends_with_its_parent(wav: Path) -> None:
 PARENT = """
 import subprocess, sys
 command = [sys.executable, *sys.argv[2:]]
-child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env={})
+child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 child.stdin.write(sys.argv[1].encode())
 child.stdin.flush()
 child.wait()

@@ -5,7 +5,7 @@ standard output, the number and what the program makes of the rest. Before the f
 libraries are loaded and the limits set.
 
 Whatever else happens (a crash, no memory, no end) ends the process without an answer. It also ends when its standard
-input does, and on Linux in the middle of its work when its parent is gone, however that died.
+input does, hence with its parent, however that died; where the system can be asked for that, in the middle of its work.
 
     PROGRAM MEMORY SECONDS       bytes for all questions, seconds for one
 """
