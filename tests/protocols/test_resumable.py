@@ -688,7 +688,7 @@ async def test_a_complete_upload_takes_no_more(edge: Edge, complete: str) -> Non
     before = await upload.record()
     answer = await upload.send(SIZE, complete, body=b"more")
     assert (answer.status // 100, answer.headers.get("upload-complete", "?0")) == (4, "?0")
-    assert await upload.record() == before
+    assert await upload.record() | {"handoffs": ...} == before | {"handoffs": ...}  # which go on meanwhile
     assert (await upload.look()).headers["upload-offset"] == str(SIZE)
 
 
