@@ -43,7 +43,7 @@ class Family:
 
     def pss(self) -> int:
         """Bytes resident; what members share is counted once."""
-        return sum(_kibibytes(pid, "smaps_rollup", "Pss") for pid in self.members()) * KIB
+        return self._total("smaps_rollup", "Pss")
 
     def main_rss(self) -> int:
         """Bytes resident of the first process alone."""
@@ -51,18 +51,21 @@ class Family:
 
     def rss(self) -> int:
         """Bytes resident, added up like `peak_rss`."""
-        return sum(_kibibytes(pid, "status", "VmRSS") for pid in self.members()) * KIB
+        return self._total("status", "VmRSS")
 
     def peak_rss(self) -> int:
         """Bytes resident at most since `forget_peak`, which the kernel never misses; of each member there is, added up,
         so that what they share counts for each."""
-        return sum(_kibibytes(pid, "status", "VmHWM") for pid in self.members()) * KIB
+        return self._total("status", "VmHWM")
 
     def forget_peak(self) -> None:
         """Let `peak_rss` begin anew."""
         for pid in self.members():
             with suppress(*GONE):
                 (PROC / str(pid) / "clear_refs").write_text(FORGET_PEAK)
+
+    def _total(self, file: str, name: str) -> int:
+        return sum(_kibibytes(pid, file, name) for pid in self.members()) * KIB
 
 
 def _children() -> defaultdict[int, list[int]]:

@@ -520,10 +520,14 @@ async def test_a_child_is_confined(wav: Path, monkeypatch: pytest.MonkeyPatch) -
     await inspector.stop()
 
 
+def decoder_for(seconds: float) -> list[str]:
+    """The command that starts one."""
+    return [sys.executable, str(inspector.PROGRAM), str(256 * MIB), str(seconds)]
+
+
 def asked_by_hand(path: Path, seconds: float) -> subprocess.Popen[bytes]:
     """A decoder without an inspector, which was asked about a file."""
-    command = [sys.executable, str(inspector.PROGRAM), str(256 * MIB), str(seconds)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={})
+    process = subprocess.Popen(decoder_for(seconds), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={})
     assert process.stdin is not None
     process.stdin.write(f'[1, "{path}", "wav"]\n'.encode())
     process.stdin.flush()
@@ -539,8 +543,7 @@ def test_a_child_ends_with_its_parent(wav: Path) -> None:
 
 PARENT = """
 import subprocess, sys
-command = [sys.executable, *sys.argv[2:]]
-child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+child = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 child.stdin.write(sys.argv[1].encode())
 child.stdin.flush()
 child.wait()
@@ -549,8 +552,8 @@ child.wait()
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's PR_SET_PDEATHSIG")
 async def test_a_child_at_work_ends_with_its_parent(fifo: Path) -> None:
-    question, child = f'[1, "{fifo}", "wav"]\n', (str(inspector.PROGRAM), str(256 * MIB), "60")
-    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, question, *child)
+    question = f'[1, "{fifo}", "wav"]\n'
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, question, *decoder_for(60))
     writer = await opened(fifo)
     with holding(writer):
         parent.kill()

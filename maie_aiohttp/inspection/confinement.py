@@ -68,8 +68,8 @@ def opened(file: Upload, demuxer: str, options: dict[str, str]) -> InputContaine
 
 
 def die_with_parent() -> None:
-    """Be killed when the thread ends that started this process (prctl(2)). Elsewhere, the question that is
-    being answered is the last one."""
+    """Be killed when the thread ends that started this process (prctl(2)). Elsewhere, the question that is being
+    answered is the last one."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
