@@ -212,6 +212,12 @@ class Glance:
         await asyncio.sleep(self._seconds.pop(0) if self._seconds else 0)
         return [Facts()] * len(files)
 
+    def interrupt(self) -> None:
+        """It takes no longer for that."""
+
+    def go_on(self) -> None:
+        """It never stopped."""
+
 
 @asynccontextmanager
 async def finding(book: Book, glance: Glance, at_once: int = 1) -> AsyncIterator[None]:
@@ -251,16 +257,16 @@ async def test_what_comes_while_others_are_examined_is_found_then() -> None:
         await book.until(2)
 
 
-async def test_in_a_busy_process_examinations_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deference, "BUSY", -1.0)
-    monkeypatch.setattr(deference, "REST", 10_000.0)
-    book = Book()
-    async with finding(book, Glance(0.01)):
-        book.store(pending())
-        await book.until(1)
-        book.store(pending())
-        await asyncio.sleep(0.5)
-        assert len(book.recorded) == 1
+async def test_in_a_busy_process_examinations_stand_still(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deference, "LOOK", 0.001)
+    monkeypatch.setattr(deference, "REST", 1e9)
+    async with serving(configure(folder, facts=ON)) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(deference, "BUSY", -1.0)
+            sent = await send(client, audio.sample("wav"))
+            await asyncio.sleep(0.5)
+            assert (await record(client, sent["id"]))["facts"]["status"] == "pending"
+        assert (await found_facts(client, sent["id"]))["status"] == "found"
 
 
 async def test_each_is_examined_once(monkeypatch: pytest.MonkeyPatch) -> None:

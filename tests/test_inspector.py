@@ -544,6 +544,7 @@ def test_a_child_ends_with_its_parent(wav: Path) -> None:
 PARENT = """
 import subprocess, sys
 child = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+print(child.pid, flush=True)
 child.stdin.write(sys.argv[1].encode())
 child.stdin.flush()
 child.wait()
@@ -566,6 +567,107 @@ async def test_a_child_at_work_ends_with_its_parent(fifo: Path) -> None:
 def test_a_child_that_hangs_ends_without_its_parent(fifo: Path) -> None:
     with asked_by_hand(fifo, 0.2) as process:
         assert process.wait() == -signal.SIGALRM
+
+
+# Interruptions
+
+
+async def test_an_interrupted_child_stands_still_until_it_goes_on(single: Inspector, fifo: Path, wav: Path) -> None:
+    inspection = asyncio.create_task(single.inspect(fifo, "wav"))
+    with holding(await opened(fifo)):
+        (pid,) = pids(single)
+        single.interrupt()
+        await in_state("T", pid)
+        await asyncio.to_thread(wav.rename, fifo)  # at its second look, it reads that
+    await asyncio.sleep(0.2)
+    assert not inspection.done()
+    single.go_on()
+    await inspection
+    assert pids(single) == [pid]
+
+
+async def in_state(letter: str, pid: int) -> None:
+    """See proc_pid_stat(5)."""
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != letter:  # noqa: ASYNC110, ASYNC240
+        await asyncio.sleep(0.001)
+
+
+async def test_an_interruption_is_not_taken_for_a_hang(fifo: Path, wav: Path) -> None:
+    inspector = pool(timeout=0.5)
+    await inspector.inspect(wav, "wav")
+    inspection = asyncio.create_task(inspector.inspect(fifo, "wav"))
+    with holding(await opened(fifo)):
+        inspector.interrupt()
+        await asyncio.sleep(1)
+        assert not inspection.done()
+        inspector.go_on()
+        with pytest.raises(Busy):
+            await inspection
+    await inspector.stop()
+
+
+async def test_who_asks_during_an_interruption_waits(single: Inspector, wav: Path) -> None:
+    single.interrupt()
+    inspections = [asyncio.create_task(single.inspect(wav, "wav")) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    assert not any(inspection.done() for inspection in inspections)
+    single.go_on()
+    await asyncio.gather(*inspections)
+
+
+async def test_a_child_may_start_during_an_interruption(wav: Path) -> None:
+    inspector = pool()
+    inspector.interrupt()
+    inspection = asyncio.create_task(inspector.inspect(wav, "wav"))
+    await asyncio.sleep(0.5)
+    assert not inspection.done()
+    inspector.go_on()
+    await inspection
+    await inspector.stop()
+
+
+async def test_stop_ends_an_interruption(fifo: Path, wav: Path) -> None:
+    inspector = pool()
+    await inspector.inspect(wav, "wav")
+    inspections = [asyncio.create_task(inspector.inspect(fifo, "wav")) for _ in range(3)]
+    with holding(await opened(fifo)):
+        (pid,) = pids(inspector)
+        inspector.interrupt()
+        await in_state("T", pid)
+        await inspector.stop()
+    await ended(pid)
+    verdicts = await asyncio.gather(*inspections, return_exceptions=True)
+    assert [type(verdict) for verdict in verdicts] == [Draining] * 3
+
+
+async def test_a_child_that_dies_interrupted_is_replaced(single: Inspector, fifo: Path, wav: Path) -> None:
+    inspection = asyncio.create_task(single.inspect(fifo, "wav"))
+    with holding(await opened(fifo)):
+        await asyncio.to_thread(wav.rename, fifo)
+        (pid,) = pids(single)
+        single.interrupt()
+        os.kill(pid, signal.SIGKILL)
+        await ended(pid)
+    single.interrupt()
+    single.go_on()
+    await inspection
+    assert pids(single) != [pid]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's PR_SET_PDEATHSIG")
+async def test_an_interrupted_child_ends_with_its_parent(fifo: Path) -> None:
+    question = f'[1, "{fifo}", "wav"]\n'
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, question, *decoder_for(60), stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    child = int(await parent.stdout.readline())
+    with holding(await opened(fifo)):
+        os.kill(child, signal.SIGSTOP)
+        await in_state("T", child)
+        parent.kill()
+        await parent.wait()
+        await ended(child)
 
 
 def test_the_server_never_loads_ffmpeg() -> None:

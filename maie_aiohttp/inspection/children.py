@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from maie_aiohttp.errors import Busy, Draining
+from maie_aiohttp.inspection.deadlines import Deadlines
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
@@ -30,6 +32,7 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # or NumPy starts one for each core,
 
 START_LIMIT = 30.0  # seconds until a child is ready; an idle machine needs 0.2
 WAIT_LIMIT = 60.0  # seconds until a child is free; a thousand files at once take 2 to 10
+ORPHAN_LIMIT = 20  # times `timeout`, until a child ends by itself; who is interrupted may need ten times that
 
 
 class DiedError(Exception):
@@ -44,10 +47,11 @@ class Pool:
     """
 
     def __init__(self, program: Path, *, workers: int, timeout: float, memory: int, longest: int) -> None:
-        self._command = [sys.executable, "-P", str(program), str(memory), str(2 * timeout)]
+        self._command = [sys.executable, "-P", str(program), str(memory), str(ORPHAN_LIMIT * timeout)]
         self._longest = longest
         self._workers = workers
         self._timeout = timeout
+        self._deadlines = Deadlines()
         self._children: set[_Child] = set()
         self._burials: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -62,6 +66,7 @@ class Pool:
     async def stop(self) -> None:
         """End all children; return when they are gone. Files they are looking at raise Draining."""
         self._stopping = True
+        self.go_on()
         for running in self._children:
             running.kill()
         for _ in range(self._workers):
@@ -76,8 +81,20 @@ class Pool:
         Raises DiedError if there was no answer, and TimeoutError if not in time; Busy if there is no child; Draining
         when the children are stopped.
         """
-        async with self._lent_child() as child, asyncio.timeout(self._timeout):
+        async with self._lent_child() as child, self._deadlines.within(self._timeout):
             return await child.ask(understand, *question)
+
+    def interrupt(self) -> None:
+        """Let the children stand still, and their time. Who asks something meanwhile waits until they go on."""
+        self._deadlines.stand_still()
+        for running in self._children:
+            running.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End an interruption."""
+        for running in self._children:
+            running.send_signal(signal.SIGCONT)
+        self._deadlines.go_on()
 
     @asynccontextmanager
     async def _lent_child(self) -> AsyncIterator[_Child]:
@@ -122,7 +139,7 @@ class Pool:
 
     async def _greet(self, child: _Child) -> None:
         try:
-            async with asyncio.timeout(START_LIMIT):
+            async with self._deadlines.within(START_LIMIT):
                 await child.ready()
         except (TimeoutError, DiedError):
             raise Busy("No decoder could be started.") from None
@@ -194,6 +211,12 @@ class _Child:
             return (await self._answers.readuntil(b"\n")).decode("ascii").rstrip()
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, UnicodeDecodeError):
             raise DiedError from None
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Not through `Popen`; see `kill`."""
+        if self.alive:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     def kill(self) -> None:
         """Only once: of a process that has ended, `Popen` would collect the status for which asyncio waits."""

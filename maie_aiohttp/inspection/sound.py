@@ -32,10 +32,11 @@ class Playback:
     """One stream, from its first packet to its last."""
 
     def __init__(self, container: InputContainer, stream: AudioStream, patience: float) -> None:
-        """After `patience` seconds nothing more is decoded; the packets are counted all the same."""
+        """After `patience` seconds of this process's time nothing more is decoded; the packets are counted all the
+        same."""
         self._container = container
         self._stream = stream
-        self._ends_at = time.monotonic() + patience
+        self._ends_at = time.process_time() + patience
         self.timeline = Timeline.of(stream)
         self.rate = stream.codec_context.sample_rate
         self.channels = stream.codec_context.channels
@@ -73,7 +74,7 @@ class Playback:
             if packet.size:  # the one behind the last has none
                 self.timeline.see(packet)
                 self.breaks_off = packet.is_corrupt
-            self.is_heard = self.is_heard and time.monotonic() < self._ends_at
+            self.is_heard = self.is_heard and time.process_time() < self._ends_at
             if self.is_heard:
                 yield from self._decoded(packet)
 

@@ -7,9 +7,8 @@ and the memory's bandwidth are everybody's: beside one, an upload of 500 MB got 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from time import monotonic, process_time
+from typing import NoReturn, Protocol
 
 REST = 9.0
 """Seconds of rest for each second of work."""
@@ -17,8 +16,18 @@ REST = 9.0
 BUSY = 0.5
 """Of one core."""
 
-LOOK = 0.25
-"""Seconds between two looks at whether it still is."""
+LOOK = 0.05
+"""Seconds between two looks at whether this process is. So long the work goes on at least."""
+
+
+class Interruptible(Protocol):
+    """Work in other processes."""
+
+    def interrupt(self) -> None:
+        """Let it stand still, and the limits of its time."""
+
+    def go_on(self) -> None:
+        """Let it go on."""
 
 
 class Load:
@@ -42,13 +51,25 @@ class Load:
         self._since, self._used = monotonic(), process_time()
 
 
-@asynccontextmanager
-async def giving_way() -> AsyncIterator[None]:
-    """Work in another process. Where this one was busy meanwhile, rest behind it, until it is not any more."""
-    load = Load()
-    yield
-    left = REST * load.seconds
-    while left > 0 and load.measured() > BUSY:
-        pause = min(left, LOOK)
-        await asyncio.sleep(pause)
-        left -= pause
+async def give_way(work: Interruptible, under_way: asyncio.Event) -> NoReturn:
+    """Whenever this process is busy while work is `under_way`, interrupt it for a while."""
+    while True:
+        await under_way.wait()
+        load = Load()
+        await asyncio.sleep(LOOK)
+        worked = load.seconds
+        if load.measured() > BUSY:
+            await _rest(work, load, REST * worked)
+
+
+async def _rest(work: Interruptible, load: Load, seconds: float) -> None:
+    """For so long, or until this process is not busy any more."""
+    work.interrupt()
+    try:
+        ends_at = monotonic() + seconds
+        while monotonic() < ends_at:
+            await asyncio.sleep(LOOK)
+            if load.measured() <= BUSY:
+                return
+    finally:
+        work.go_on()

@@ -18,7 +18,7 @@ import structlog
 
 from maie_aiohttp.inspection.analyst import Analyst
 from maie_aiohttp.interfaces import Catalog, Store
-from maie_aiohttp.limits.deference import giving_way
+from maie_aiohttp.limits.deference import give_way
 from maie_aiohttp.model import Facts, Stored, Upload
 from maie_aiohttp.progress.hub import Hub
 from maie_aiohttp.units import MIB
@@ -62,20 +62,20 @@ class FactFinder:
         self._at_once = at_once
         self._waiting: deque[Upload] = deque()
         self._in_hand: set[UUID] = set()
+        self._under_way = asyncio.Event()
         self._asking = asyncio.Lock()
 
     async def keep_on(self) -> None:
         """For ever."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(give_way(self._analyst, self._under_way))
             for _ in range(self._at_once):
                 group.create_task(self._work())
 
     async def _work(self) -> NoReturn:
         while True:
             async with outliving("uploads not examined"):
-                uploads = await self._next()
-                async with giving_way():
-                    await self._examined(uploads)
+                await self._examined(await self._next())
 
     async def _next(self) -> Sequence[Upload]:
         """Some that nobody has in hand, as soon as there are any."""
@@ -86,6 +86,7 @@ class FactFinder:
                 if self._waiting:
                     uploads = self._few()
                     self._in_hand.update(upload.id for upload in uploads)
+                    self._under_way.set()
                     return uploads
             await self._more()
 
@@ -98,6 +99,8 @@ class FactFinder:
 
     async def _more(self) -> None:
         """Wait until there may be some."""
+        if not self._in_hand:
+            self._under_way.clear()
         await asyncio.sleep(GATHERING)
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT):
