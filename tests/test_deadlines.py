@@ -1,4 +1,4 @@
-"""Limits of time that stand still while the work does."""
+"""Limits of time for work that may be interrupted."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ async def test_what_takes_longer_is_ended() -> None:
         await endless(Deadlines())
 
 
-async def test_a_standstill_does_not_count() -> None:
+async def test_an_interruption_does_not_count() -> None:
     deadlines = Deadlines()
     work = asyncio.create_task(endless(deadlines))
     for _ in range(4):
         await asyncio.sleep(0.01)
-        deadlines.stand_still()
+        deadlines.interrupt()
         await asyncio.sleep(LIMIT)
         assert not work.done()
         deadlines.go_on()
@@ -35,25 +35,31 @@ async def test_a_standstill_does_not_count() -> None:
         await work
 
 
-async def test_what_is_left_counts() -> None:
+async def test_only_what_is_left_counts() -> None:
     deadlines = Deadlines()
     work = asyncio.create_task(endless(deadlines, 60))
     await asyncio.sleep(0)
     (limit,) = deadlines._running
-    ends_at = limit.when()
-    deadlines.stand_still()
-    await asyncio.sleep(0.1)
-    deadlines.go_on()
-    moved_to = limit.when()
-    assert ends_at is not None
-    assert moved_to is not None
-    assert 0.1 <= moved_to - ends_at < 60
+    for _ in range(3):
+        left = remaining(limit)
+        await asyncio.sleep(0.05)
+        deadlines.interrupt()
+        await asyncio.sleep(0.01)
+        deadlines.go_on()
+        assert remaining(limit) <= left - 0.05
+    assert not deadlines._left
     work.cancel()
 
 
-async def test_what_begins_during_a_standstill_begins_behind_it() -> None:
+def remaining(limit: asyncio.Timeout) -> float:
+    ends_at = limit.when()
+    assert ends_at is not None
+    return ends_at - asyncio.get_running_loop().time()
+
+
+async def test_what_begins_during_an_interruption_begins_behind_it() -> None:
     deadlines = Deadlines()
-    deadlines.stand_still()
+    deadlines.interrupt()
     begun = asyncio.Event()
 
     async def work() -> None:
@@ -68,23 +74,23 @@ async def test_what_begins_during_a_standstill_begins_behind_it() -> None:
     assert begun.is_set()
 
 
-async def test_what_ends_during_a_standstill_is_over() -> None:
+async def test_what_ends_during_an_interruption_is_over() -> None:
     deadlines = Deadlines()
     work = asyncio.create_task(endless(deadlines))
     await asyncio.sleep(0)
-    deadlines.stand_still()
+    deadlines.interrupt()
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
     deadlines.go_on()
 
 
-async def test_one_standstill_in_another_is_the_same() -> None:
+async def test_one_interruption_in_another_is_the_same() -> None:
     deadlines = Deadlines()
     work = asyncio.create_task(endless(deadlines))
     await asyncio.sleep(0)
-    deadlines.stand_still()
-    deadlines.stand_still()
+    deadlines.interrupt()
+    deadlines.interrupt()
     await asyncio.sleep(2 * LIMIT)
     assert not work.done()
     deadlines.go_on()
@@ -94,10 +100,19 @@ async def test_one_standstill_in_another_is_the_same() -> None:
 
 
 async def test_what_has_expired_is_not_revived() -> None:
-    """A standstill begins after the limit has gone off and before the work hears of it."""
+    """An interruption begins after the limit has gone off and before the work hears of it."""
     deadlines = Deadlines()
     loop = asyncio.get_running_loop()
-    loop.call_at(loop.time() + LIMIT, lambda: loop.call_soon(deadlines.stand_still))
+    interrupted = loop.create_future()
+
+    def interrupt() -> None:
+        (limit,) = deadlines._running
+        assert limit.expired()
+        deadlines.interrupt()
+        interrupted.set_result(None)
+
+    loop.call_at(loop.time() + LIMIT, loop.call_soon, interrupt)
     with pytest.raises(TimeoutError):
         await endless(deadlines)
     deadlines.go_on()
+    assert interrupted.done()

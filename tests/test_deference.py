@@ -86,7 +86,8 @@ async def test_in_a_busy_process_it_stands_still_for_longer_than_it_goes_on(monk
         assert work.spent[True] >= REST * deference.LOOK
 
 
-async def test_in_an_idle_process_it_goes_on() -> None:
+async def test_in_an_idle_process_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deference, "BUSY", 0.9)
     async with giving_way() as work:
         await asyncio.sleep(0.5)
     assert work.interruptions == 0

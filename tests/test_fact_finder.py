@@ -207,16 +207,17 @@ class Glance:
 
     def __init__(self, *seconds: float) -> None:
         self._seconds = list(seconds)
+        self.interruptions = 0
 
     async def facts(self, files: Sequence[object]) -> Sequence[Facts]:
         await asyncio.sleep(self._seconds.pop(0) if self._seconds else 0)
         return [Facts()] * len(files)
 
     def interrupt(self) -> None:
-        """It takes no longer for that."""
+        self.interruptions += 1
 
     def go_on(self) -> None:
-        """It never stopped."""
+        """It takes no longer for that."""
 
 
 @asynccontextmanager
@@ -267,6 +268,39 @@ async def test_in_a_busy_process_examinations_stand_still(folder: Path, monkeypa
             await asyncio.sleep(0.5)
             assert (await record(client, sent["id"]))["facts"]["status"] == "pending"
         assert (await found_facts(client, sent["id"]))["status"] == "found"
+
+
+@pytest.fixture
+def _always_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deference, "BUSY", -1.0)
+    monkeypatch.setattr(deference, "LOOK", 0.001)
+    monkeypatch.setattr(deference, "REST", 0.0)
+
+
+@pytest.mark.usefixtures("_always_busy")
+async def test_who_has_nothing_to_examine_looks_after_nothing() -> None:
+    book, glance = Book(), Glance(0.1)
+    async with finding(book, glance):
+        book.store(pending())
+        await book.until(1)
+        await asyncio.sleep(0.05)
+        before = glance.interruptions
+        assert before > 0
+        await asyncio.sleep(0.2)
+        assert glance.interruptions == before
+
+
+@pytest.mark.usefixtures("_always_busy")
+async def test_gives_way_as_long_as_anything_is_examined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fact_finding, "TOGETHER", 0)
+    book, glance = Book(), Glance(60, 0.01)
+    async with finding(book, glance, at_once=2):
+        book.store(pending(), pending())
+        await book.until(1)
+        await asyncio.sleep(0.1)
+        before = glance.interruptions
+        while glance.interruptions == before:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
 
 
 async def test_each_is_examined_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import time
 import wave
 from array import array
 from collections.abc import AsyncIterator
@@ -25,6 +26,7 @@ from maie_aiohttp.errors import Damaged
 from maie_aiohttp.formats import BY_NAME
 from maie_aiohttp.inspection import analyst, prober
 from maie_aiohttp.inspection.analyst import UNEXAMINED, Analyst
+from maie_aiohttp.inspection.confinement import Upload
 from maie_aiohttp.model import Facts, Finding
 from tests import audio
 from tests.test_inspector import MIB, ended, holding, hungry_mp4, opened, pids, stored
@@ -199,6 +201,21 @@ def test_without_patience_the_length_is_known_all_the_same(tmp_path: Path) -> No
     assert (found["duration"], found["sample_rate"], found["findings"]) == (1.0, RATE, [])
 
 
+def test_what_is_read_slowly_is_heard_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience is time of the processor."""
+
+    class Slowly(Upload):
+        def read(self, size: int | None = -1, /) -> bytes:
+            time.sleep(0.03)
+            return super().read(size)
+
+    monkeypatch.setattr(prober, "Upload", Slowly)
+    silence = wav(array("h", bytes(2 * 30 * RATE)))
+    begun = time.monotonic()
+    assert facts_of(tmp_path, silence, patience=0.8)["findings"] == ["silent"]
+    assert time.monotonic() - begun > 0.8
+
+
 def test_the_tags_of_a_recording(tmp_path: Path) -> None:
     path = stored(tmp_path, "mp3")
     tagged = tmp_path / "tagged"
@@ -288,6 +305,26 @@ async def test_a_file_that_never_ends_costs_one_file_its_facts(tmp_path: Path) -
     assert await one(impatient, tmp_path / "fifo") == UNEXAMINED
     assert await impatient.outline(tmp_path / "fifo", "wav") is None
     assert (await one(impatient, stored(tmp_path, "wav"))).codec == "pcm_s16le"
+    await impatient.stop()
+
+
+async def test_what_is_not_heard_in_time_is_looked_at_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where others leave no time of the processor."""
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import time\n"
+        "from maie_aiohttp.inspection import confinement, prober\n"
+        "def answer(wish, files, patience):\n"
+        "    if patience: time.sleep(60)\n"
+        "    return prober.answer(wish, files, patience)\n"
+        "confinement.run(answer)\n"
+    )
+    monkeypatch.setattr(analyst, "PROGRAM", script)
+    impatient = pool(timeout=1)
+    found = await impatient.facts([(stored(tmp_path, name), name) for name in ("wav", "flac")])
+    assert [told.duration for told in found] == [1.2, 1.2]
     await impatient.stop()
 
 

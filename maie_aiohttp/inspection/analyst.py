@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -40,8 +41,12 @@ class Analyst(Pool):
 
     async def facts(self, files: Sequence[File]) -> Sequence[Facts]:
         """Of each recording. If a child dies of them, or takes too long, each is looked at by itself, so that it only
-        costs the one that it was. Raises Busy without a child, and Draining."""
-        told = await self._told(_facts, "facts", [(str(path), format) for path, format in files], self._patience)
+        costs the one that it was. One that takes too long by itself is looked at once more, and not listened to. Raises
+        Busy without a child, and Draining."""
+        try:
+            told = await self._tried(_facts, "facts", _names(files), self._patience)
+        except TimeoutError:
+            told = None if len(files) > 1 else await self._told(_facts, "facts", _names(files), 0)
         if told is not None and len(told) == len(files):
             return [facts or UNEXAMINED for facts in told]
         if len(files) == 1:
@@ -59,15 +64,25 @@ class Analyst(Pool):
 
     async def _told(self, understand: Callable[[str], Told], wish: str, *details: object) -> Told | None:
         """None if two children died of the question, or one took too long."""
+        with suppress(TimeoutError):
+            return await self._tried(understand, wish, *details)
+        return None
+
+    async def _tried(self, understand: Callable[[str], Told], wish: str, *details: object) -> Told | None:
+        """None if two children died of the question. Raises TimeoutError."""
         for _ in range(2):  # the first child may have died of something else
             try:
                 return await self.ask(understand, wish, *details)
             except TimeoutError:
                 log.warning("file not examined in time", wish=wish)
-                return None
+                raise
             except DiedError:
                 log.warning("prober died", wish=wish)
         return None
+
+
+def _names(files: Sequence[File]) -> Sequence[tuple[str, str]]:
+    return [(str(path), format) for path, format in files]
 
 
 def _given_out(told: Told | Literal[False]) -> Told:

@@ -32,7 +32,7 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # or NumPy starts one for each core,
 
 START_LIMIT = 30.0  # seconds until a child is ready; an idle machine needs 0.2
 WAIT_LIMIT = 60.0  # seconds until a child is free; a thousand files at once take 2 to 10
-ORPHAN_LIMIT = 20  # times `timeout`, until a child ends by itself; who is interrupted may need ten times that
+ORPHAN_LIMIT = 20  # times `timeout`, until a child ends by itself: some stand still nine tenths of the time
 
 
 class DiedError(Exception):
@@ -85,8 +85,8 @@ class Pool:
             return await child.ask(understand, *question)
 
     def interrupt(self) -> None:
-        """Let the children stand still, and their time. Who asks something meanwhile waits until they go on."""
-        self._deadlines.stand_still()
+        """Let the children stand still, and their time. Whoever asks something meanwhile waits until they go on."""
+        self._deadlines.interrupt()
         for running in self._children:
             running.send_signal(signal.SIGSTOP)
 
@@ -169,7 +169,9 @@ class _Child:
 
     @classmethod
     async def start(cls, command: Sequence[str], longest: int) -> Self:
-        """In a session of its own, as Ctrl-C in the server's terminal is the server's business."""
+        """In a process group of its own, as Ctrl-C in the server's terminal is the server's business. It is not left
+        standing where the server dies during an interruption: orphaned groups that are stopped get SIGHUP (POSIX,
+        `_exit`). It is no session of its own, in which a low priority may count for nothing (sched(7), autogroup)."""
         return cls(
             await asyncio.create_subprocess_exec(
                 *command,
@@ -178,7 +180,7 @@ class _Child:
                 stderr=DEVNULL,
                 limit=longest,
                 env=ONE_THREAD | {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-                start_new_session=True,
+                process_group=0,
             )
         )
 

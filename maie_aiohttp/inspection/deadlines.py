@@ -1,4 +1,4 @@
-"""Limits of time that stand still while the work does."""
+"""Limits of time for work that may be interrupted."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Deadlines:
     def __init__(self) -> None:
         self._running: set[asyncio.Timeout] = set()
         self._left: dict[asyncio.Timeout, float] = {}
-        """While they stand still: of each, the seconds that are left."""
+        """During an interruption: of each, the seconds that are left."""
         self._moving = asyncio.Event()
         self._moving.set()
 
     @asynccontextmanager
     async def within(self, seconds: float) -> AsyncIterator[None]:
-        """Raises TimeoutError in what takes longer. During a standstill, nothing begins."""
+        """Raises TimeoutError in what takes longer. During an interruption, nothing begins."""
         while not self._moving.is_set():
             await self._moving.wait()
         async with asyncio.timeout(seconds) as limit:
@@ -29,8 +29,8 @@ class Deadlines:
             finally:
                 self._running.remove(limit)
 
-    def stand_still(self) -> None:
-        """Until `go_on`."""
+    def interrupt(self) -> None:
+        """Until they `go_on`, no time passes."""
         self._moving.clear()
         now = asyncio.get_running_loop().time()
         for limit in self._running:

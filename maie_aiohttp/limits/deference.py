@@ -17,14 +17,14 @@ BUSY = 0.5
 """Of one core."""
 
 LOOK = 0.05
-"""Seconds between two looks at whether this process is. So long the work goes on at least."""
+"""Seconds between two looks at whether this process is busy, and of the shortest work between two rests."""
 
 
 class Interruptible(Protocol):
-    """Work in other processes."""
+    """Work in other processes, with limits of time."""
 
     def interrupt(self) -> None:
-        """Let it stand still, and the limits of its time."""
+        """Let it stand still. No time passes for it."""
 
     def go_on(self) -> None:
         """Let it go on."""
@@ -64,9 +64,9 @@ async def give_way(work: Interruptible, under_way: asyncio.Event) -> NoReturn:
 
 async def _rest(work: Interruptible, load: Load, seconds: float) -> None:
     """For so long, or until this process is not busy any more."""
-    work.interrupt()
+    ends_at = monotonic() + seconds
     try:
-        ends_at = monotonic() + seconds
+        work.interrupt()
         while monotonic() < ends_at:
             await asyncio.sleep(LOOK)
             if load.measured() <= BUSY:

@@ -86,7 +86,6 @@ class FactFinder:
                 if self._waiting:
                     uploads = self._few()
                     self._in_hand.update(upload.id for upload in uploads)
-                    self._under_way.set()
                     return uploads
             await self._more()
 
@@ -99,8 +98,6 @@ class FactFinder:
 
     async def _more(self) -> None:
         """Wait until there may be some."""
-        if not self._in_hand:
-            self._under_way.clear()
         await asyncio.sleep(GATHERING)
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT):
@@ -116,10 +113,13 @@ class FactFinder:
         return few
 
     async def _examined(self, uploads: Sequence[Upload]) -> None:
+        self._under_way.set()
         try:
             await self._examine(uploads)
         finally:
             self._in_hand.difference_update(upload.id for upload in uploads)
+            if not self._in_hand:
+                self._under_way.clear()
 
     async def _examine(self, uploads: Sequence[Upload]) -> None:
         stored = {upload.id: upload.stored for upload in uploads if upload.stored}
