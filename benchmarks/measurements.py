@@ -48,6 +48,16 @@ async def large(folders: Folders, runner: Runner, *, size: int, door: Door, at_o
     return _throughput(at_once * recording.size, seconds, usage)
 
 
+async def in_a_row(folders: Folders, runner: Runner, *, size: int, door: Door, count: int) -> Sample:
+    """One file after the other, as soon as the last one is answered."""
+    recording = folders.recording(size)
+    async with runner.serving(folders.memory, size) as server:
+        await _warm_up(folders, server, door)
+        async with watched(server) as usage:
+            seconds = sum([await curl.upload(server, door, recording) for _ in range(count)])
+    return _throughput(count * recording.size, seconds, usage)
+
+
 async def small(folders: Folders, runner: Runner, *, size: int, door: Door, seconds: int) -> Sample:
     """The same small file again and again."""
     async with runner.serving(folders.memory) as server:

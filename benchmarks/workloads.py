@@ -15,6 +15,7 @@ from maie_aiohttp.units import SIZES
 
 MB = 1_000_000
 AT_ONCE = 8
+IN_A_ROW = 3
 COPIES = 2
 """Of a file, that a server may have at the same time: a temporary one, and the one to stay."""
 FEW_ROUNDS = 2
@@ -94,6 +95,7 @@ def workloads(scale: Scale) -> Sequence[Workload]:
     """All of them."""
     return (
         *(_large(scale, door) for door in Door),
+        *(_in_a_row(scale, door) for door in Door),
         *(_at_once(scale, door) for door in Door),
         *(_small(scale, door) for door in (Door.FORM, Door.RAW)),
         _stages(scale),
@@ -113,6 +115,17 @@ def _large(scale: Scale, door: Door) -> Workload:
         THROUGHPUT,
         THROUGHPUT[:2] if door is Door.FORM else THROUGHPUT[:1],
         room=COPIES * scale.large,
+    )
+
+
+def _in_a_row(scale: Scale, door: Door) -> Workload:
+    return Workload(
+        f"{door}-in-a-row",
+        f"{IN_A_ROW} x {SIZES.text(scale.large)} through the {door} door, one after the other",
+        door,
+        partial(measurements.in_a_row, size=scale.large, door=door, count=IN_A_ROW),
+        THROUGHPUT,
+        room=(IN_A_ROW + 1) * scale.large,
     )
 
 
