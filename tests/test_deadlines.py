@@ -8,7 +8,7 @@ import pytest
 
 from maie_aiohttp.inspection.deadlines import Deadlines
 
-LIMIT = 0.2
+LIMIT = 0.5
 """Seconds."""
 
 

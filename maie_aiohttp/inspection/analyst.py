@@ -40,18 +40,23 @@ class Analyst(Pool):
         self._patience = patience
 
     async def facts(self, files: Sequence[File]) -> Sequence[Facts]:
-        """Of each recording. If a child dies of them, or takes too long, each is looked at by itself, so that it only
-        costs the one that it was. One that takes too long by itself is looked at once more, and not listened to. Raises
-        Busy without a child, and Draining."""
+        """Of each recording. If a child dies of several, or takes too long, each is looked at by itself, so that only
+        the one that it was pays for it. Raises Busy without a child, and Draining."""
+        if len(files) > 1:
+            together = _for_each(files, await self._told(_facts, "facts", _question(files), self._patience))
+            if together is not None:
+                return together
+        return [await self._facts_of(file) for file in files]
+
+    async def _facts_of(self, file: File) -> Facts:
+        """If that takes too long, it is looked at once more, and not listened to."""
+        question = _question([file])
         try:
-            told = await self._tried(_facts, "facts", _names(files), self._patience)
+            told = await self._tried(_facts, "facts", question, self._patience)
         except TimeoutError:
-            told = None if len(files) > 1 else await self._told(_facts, "facts", _names(files), 0)
-        if told is not None and len(told) == len(files):
-            return [facts or UNEXAMINED for facts in told]
-        if len(files) == 1:
-            return [UNEXAMINED]
-        return [facts for file in files for facts in await self.facts([file])]
+            told = await self._told(_facts, "facts", question, 0)
+        (facts,) = _for_each([file], told) or [UNEXAMINED]
+        return facts
 
     async def tags(self, path: Path, format: str) -> Mapping[str, str]:
         """What the file says of itself; nothing, where that cannot be found out. Raises Damaged where it is not given
@@ -81,8 +86,15 @@ class Analyst(Pool):
         return None
 
 
-def _names(files: Sequence[File]) -> Sequence[tuple[str, str]]:
+def _question(files: Sequence[File]) -> Sequence[tuple[str, str]]:
     return [(str(path), format) for path, format in files]
+
+
+def _for_each(files: Sequence[File], told: Sequence[Facts | None] | None) -> Sequence[Facts] | None:
+    """None where nothing was told, or of other files."""
+    if told is None or len(told) != len(files):
+        return None
+    return [facts or UNEXAMINED for facts in told]
 
 
 def _given_out(told: Told | Literal[False]) -> Told:

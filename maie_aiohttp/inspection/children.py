@@ -32,7 +32,7 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # or NumPy starts one for each core,
 
 START_LIMIT = 30.0  # seconds until a child is ready; an idle machine needs 0.2
 WAIT_LIMIT = 60.0  # seconds until a child is free; a thousand files at once take 2 to 10
-ORPHAN_LIMIT = 20  # times `timeout`, until a child ends by itself: some stand still nine tenths of the time
+ORPHAN_FACTOR = 20  # times `timeout`, until a child ends by itself: some stand still nine tenths of the time
 
 
 class DiedError(Exception):
@@ -47,7 +47,7 @@ class Pool:
     """
 
     def __init__(self, program: Path, *, workers: int, timeout: float, memory: int, longest: int) -> None:
-        self._command = [sys.executable, "-P", str(program), str(memory), str(ORPHAN_LIMIT * timeout)]
+        self._command = [sys.executable, "-P", str(program), str(memory), str(ORPHAN_FACTOR * timeout)]
         self._longest = longest
         self._workers = workers
         self._timeout = timeout
@@ -85,10 +85,12 @@ class Pool:
             return await child.ask(understand, *question)
 
     def interrupt(self) -> None:
-        """Let the children stand still, and their time. Whoever asks something meanwhile waits until they go on."""
+        """Stop the children where they are, and the clocks of their limits. Whoever asks something meanwhile waits.
+        Those that still start are not stopped: they would not end with the server yet."""
         self._deadlines.interrupt()
         for running in self._children:
-            running.send_signal(signal.SIGSTOP)
+            if running.is_ready:
+                running.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
         """End an interruption."""
@@ -163,15 +165,14 @@ class _Child:
         self._process = process
         self._questions = cast("StreamWriter", process.stdin)  # never None: pipes were asked for
         self._answers = cast("StreamReader", process.stdout)
-        self._ready = False
+        self.is_ready = False
         self._is_killed = False
         self._asked = 0
 
     @classmethod
     async def start(cls, command: Sequence[str], longest: int) -> Self:
-        """In a process group of its own, as Ctrl-C in the server's terminal is the server's business. It is not left
-        standing where the server dies during an interruption: orphaned groups that are stopped get SIGHUP (POSIX,
-        `_exit`). It is no session of its own, in which a low priority may count for nothing (sched(7), autogroup)."""
+        """In a process group of its own, as Ctrl-C in the server's terminal is the server's business; but not in a
+        session of its own, where a low priority may count for nothing (sched(7), autogroup)."""
         return cls(
             await asyncio.create_subprocess_exec(
                 *command,
@@ -190,9 +191,9 @@ class _Child:
 
     async def ready(self) -> None:
         """Return when the process waits for questions. Raises DiedError if it never will."""
-        if not self._ready and await self._line() != "ready":
+        if not self.is_ready and await self._line() != "ready":
             raise DiedError
-        self._ready = True
+        self.is_ready = True
 
     async def ask(self, understand: Callable[[str], Answer], *question: object) -> Answer:
         """Raises DiedError if there is no answer, or one to something else."""
@@ -215,7 +216,8 @@ class _Child:
             raise DiedError from None
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Not through `Popen`; see `kill`."""
+        """Not through `Popen`; see `kill`. (Its id can only be another's in the moment in which asyncio learns of its
+        end.)"""
         if self.alive:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
