@@ -38,24 +38,16 @@ class Runner:
         return serving(self.contender, self.command, folder, largest)
 
 
-async def large(folders: Folders, runner: Runner, *, size: int, door: Door, at_once: int = 1) -> Sample:
-    """One file, or some at the same time."""
+async def large(
+    folders: Folders, runner: Runner, *, size: int, door: Door, at_once: int = 1, in_a_row: int = 1
+) -> Sample:
+    """One file, or some at the same time; and the same again as soon as all are answered."""
     recording = folders.recording(size)
     async with runner.serving(folders.memory, size) as server:
         await _warm_up(folders, server, door)
         async with watched(server) as usage:
-            seconds = await curl.upload(server, door, recording, at_once)
-    return _throughput(at_once * recording.size, seconds, usage)
-
-
-async def in_a_row(folders: Folders, runner: Runner, *, size: int, door: Door, count: int) -> Sample:
-    """One file after the other, as soon as the last one is answered."""
-    recording = folders.recording(size)
-    async with runner.serving(folders.memory, size) as server:
-        await _warm_up(folders, server, door)
-        async with watched(server) as usage:
-            seconds = sum([await curl.upload(server, door, recording) for _ in range(count)])
-    return _throughput(count * recording.size, seconds, usage)
+            seconds = sum([await curl.upload(server, door, recording, at_once) for _ in range(in_a_row)])
+    return _throughput(in_a_row * at_once * recording.size, seconds, usage)
 
 
 async def small(folders: Folders, runner: Runner, *, size: int, door: Door, seconds: int) -> Sample:

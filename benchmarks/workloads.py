@@ -123,7 +123,7 @@ def _in_a_row(scale: Scale, door: Door) -> Workload:
         f"{door}-in-a-row",
         f"{IN_A_ROW} x {SIZES.text(scale.large)} through the {door} door, one after the other",
         door,
-        partial(measurements.in_a_row, size=scale.large, door=door, count=IN_A_ROW),
+        partial(measurements.large, size=scale.large, door=door, in_a_row=IN_A_ROW),
         THROUGHPUT,
         room=(IN_A_ROW + 1) * scale.large,
     )

@@ -216,8 +216,7 @@ class _Child:
             raise DiedError from None
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Not through `Popen`; see `kill`. (Its id can only be another's in the moment in which asyncio learns of its
-        end.)"""
+        """Not through `Popen`; see `kill`."""
         if self.alive:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
