@@ -13,7 +13,7 @@ from maie_aiohttp.access.signing import Signer, secret_in
 from maie_aiohttp.addresses import socket_address
 from maie_aiohttp.catalogs.sql import SqlCatalog, sqlite_url
 from maie_aiohttp.catalogs.turn import Turn
-from maie_aiohttp.concurrency import beside
+from maie_aiohttp.concurrency import beside, once_a_turn
 from maie_aiohttp.crew.bell import Bell
 from maie_aiohttp.crew.shared_hub import SharedHub
 from maie_aiohttp.crew.siblings import Siblings
@@ -129,7 +129,7 @@ async def _assemble(
     stack.callback(turn.close)
     bell = Bell(folder.bell_file)
     stack.callback(bell.close)
-    catalog = await SqlCatalog.open(catalog_url(settings, folder), turn.taken, bell.ring)
+    catalog = await SqlCatalog.open(catalog_url(settings, folder), turn.taken, once_a_turn(bell.ring))
     stack.push_async_callback(catalog.close)
     locks = Locks(folder.locks_file)
     stack.callback(locks.close)

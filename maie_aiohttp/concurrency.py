@@ -49,6 +49,24 @@ def _call(work: Callable[[], Result]) -> Result:
 _hop = wrap(_call)
 
 
+def once_a_turn(work: Callable[[], None]) -> Callable[[], None]:
+    """`work`, done once for all who ask for it in one turn of the event loop, behind what else is due then."""
+    asked = False
+
+    def ask() -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            asyncio.get_running_loop().call_soon(do)
+
+    def do() -> None:
+        nonlocal asked
+        asked = False
+        work()
+
+    return ask
+
+
 @asynccontextmanager
 async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Let the work go on beside the requests, however long it takes."""

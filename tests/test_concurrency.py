@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from maie_aiohttp.concurrency import Batch, Outcomes, to_its_end
+from maie_aiohttp.concurrency import Batch, Outcomes, once_a_turn, to_its_end
 
 
 class Runs:
@@ -181,3 +181,31 @@ async def test_the_error_of_work_nobody_waits_for_is_not_reported_as_forgotten()
     del waiting
     await settled()
     assert reports == []
+
+
+async def test_who_asks_in_the_same_turn_shares_what_is_done_once_a_turn() -> None:
+    done: list[str] = []
+    ask = once_a_turn(lambda: done.append("done"))
+    for _ in range(3):
+        ask()
+    assert done == []
+    await settled()
+    assert done == ["done"]
+    ask()
+    await settled()
+    assert done == ["done", "done"]
+
+
+async def test_what_is_done_once_a_turn_may_be_asked_for_by_itself() -> None:
+    """That is for the next turn."""
+    done: list[str] = []
+
+    def work() -> None:
+        done.append("done")
+        if len(done) == 1:
+            ask()
+
+    ask = once_a_turn(work)
+    ask()
+    await settled()
+    assert done == ["done", "done"]
