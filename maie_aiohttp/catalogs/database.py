@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -21,8 +22,8 @@ from sqlalchemy import (
     create_engine,
     event,
     exc,
+    insert,
 )
-from sqlalchemy import insert as insertion
 
 from maie_aiohttp.concurrency import Batch, Outcomes, in_thread
 from maie_aiohttp.errors import Busy, IntakeError, StorageFailed, StorageFull
@@ -67,8 +68,11 @@ class Transaction:
             run(self, left)
         rows, self._rows = self._rows, {}
         for table, added in rows.items():
-            self._connection.execute(insertion(table), added)
+            self._connection.execute(_insertion(table), added)
 
+
+_insertion = cache(insert)
+"""SQLAlchemy takes as long to build the statement as to insert a row."""
 
 Change = Callable[[Transaction], None]
 """One write; runs in a transaction that others may share, in the thread that writes."""

@@ -38,7 +38,7 @@ class Publication:
     @property
     def folder(self) -> str:
         """Where the new name stands, and must be made durable."""
-        return str(PurePosixPath(self.published).parent)
+        return self.published.rpartition("/")[0]
 
 
 class Shelf:
