@@ -190,27 +190,32 @@ class Polyglot(Check):
     directory as well does not happen. An archive without files has no directory, and nothing to unpack.
     """
 
-    END = re.compile(rb"PK\x05\x06(?=.{18})", re.DOTALL)
-    END_64 = re.compile(rb"PK\x06\x07.{16}PK\x05\x06", re.DOTALL)
+    END, END_SIZE = re.compile(rb"PK\x05\x06"), 22
+    LOCATOR, LOCATOR_SIZE = b"PK\x06\x07", 20
     """What stands before the end record of a ZIP64 archive (section 4.3.15) is enough: it is no chance."""
     DIRECTORY = b"PK\x01\x02"
-    SEARCHED = 20 + 22 + 65_535
+    SEARCHED = LOCATOR_SIZE + END_SIZE + 65_535
     """Bytes: these two records, and the longest comment."""
 
     def finish(self, content: Content) -> None:
         """Raises `NotAudio`."""
         start = max(0, content.size - self.SEARCHED)
         tail = content.read(start, self.SEARCHED)
-        if self.END_64.search(tail) or any(
-            self._has_directory(content, start + end.start(), *unpack_from("<II", tail, end.start() + 12))
-            for end in self.END.finditer(tail)
-        ):
-            raise NotAudio("The file is an archive as well.")
+        for end in self.END.finditer(tail):
+            if self._has_locator(tail, end.start()) or self._has_directory(content, start, tail, end.start()):
+                raise NotAudio("The file is an archive as well.")
 
-    def _has_directory(self, content: Content, end: int, size: int, offset: int) -> bool:
+    def _has_locator(self, tail: bytes, end: int) -> bool:
+        return end >= self.LOCATOR_SIZE and tail.startswith(self.LOCATOR, end - self.LOCATOR_SIZE)
+
+    def _has_directory(self, content: Content, start: int, tail: bytes, end: int) -> bool:
         """Whether a directory stands just before the record at `end`, where most unpackers look, or in the place that
         the record names, where others do."""
-        return any(0 <= place < end and content.read(place, 4) == self.DIRECTORY for place in (end - size, offset))
+        if len(tail) - end < self.END_SIZE:
+            return False
+        size, offset = unpack_from("<II", tail, end + 12)
+        places = (start + end - size, offset)
+        return any(0 <= place < start + end and content.read(place, 4) == self.DIRECTORY for place in places)
 
 
 @dataclass(frozen=True, slots=True)
