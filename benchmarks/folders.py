@@ -20,8 +20,6 @@ class Folders:
     """On a memory file system."""
     disk: Path
     """On a real disk."""
-    needed: int = 0
-    """Bytes that the files of one measurement take in memory at most."""
 
     def recording(self, size: int) -> Recording:
         """A file to send, in memory."""
@@ -31,11 +29,11 @@ class Folders:
         """Bytes that files in memory and the servers can take together."""
         return min(shutil.disk_usage(self.memory).free, available_memory())
 
-    def touch(self) -> None:
-        """Write and delete as much in memory as is needed, or half of what is free. On a virtual machine, whoever is
-        the first to use a page waits until the host has found one; let that be nobody who is measured. Some hosts take
-        back within seconds what is not used."""
+    def touch(self, size: int) -> None:
+        """Write and delete so many bytes in memory, or half of what is free. On a virtual machine, whoever is the first
+        to use a page waits until the host has found one; let that be nobody who is measured. Some hosts take back
+        within seconds what is not used."""
         block = bytes(MIB)
         with tempfile.TemporaryFile(dir=self.memory, buffering=0) as file:
-            for _ in range(min(self.needed, self.room() // 2) // MIB):
+            for _ in range(min(size, self.room() // 2) // MIB):
                 file.write(block)

@@ -39,22 +39,25 @@ class Runner:
 
 
 async def large(
-    folders: Folders, runner: Runner, *, size: int, door: Door, at_once: int = 1, in_a_row: int = 1
+    folders: Folders, runner: Runner, *, size: int, door: Door, room: int, at_once: int = 1, in_a_row: int = 1
 ) -> Sample:
-    """One file, or some at the same time; and the same again as soon as all are answered."""
+    """One file, or some at the same time; and the same again as soon as all are answered. The files that there are at
+    the same time, in any server, take `room` bytes."""
     recording = folders.recording(size)
     async with runner.serving(folders.memory, size) as server:
         await _warm_up(folders, server, door)
         async with watched(server) as usage:
+            await _touch(folders, room)
             seconds = sum([await curl.upload(server, door, recording, at_once) for _ in range(in_a_row)])
     return _throughput(in_a_row * at_once * recording.size, seconds, usage)
 
 
-async def small(folders: Folders, runner: Runner, *, size: int, door: Door, seconds: int) -> Sample:
-    """The same small file again and again."""
+async def small(folders: Folders, runner: Runner, *, size: int, door: Door, seconds: int, room: int) -> Sample:
+    """The same small file again and again; all of them take `room` bytes at most."""
     async with runner.serving(folders.memory) as server:
         await _warm_up(folders, server, door)
         async with watched(server) as usage:
+            await _touch(folders, room)
             load = await wrk.upload(server, door, folders.recording(size), CONNECTIONS, seconds)
     return {
         metrics.UPLOADS.key: load.uploads / load.seconds,
@@ -72,14 +75,17 @@ async def stage(folders: Folders, *, name: str, size: int, seconds: int) -> Samp
         return {metrics.CPU_EACH.key: float(await cache.run(*command, folder=ROOT))}
 
 
-async def crowd(folders: Folders, runner: Runner, *, door: Door, count: int, begun: int, size: int) -> Sample:
-    """Many uploads that wait for each other."""
+async def crowd(
+    folders: Folders, runner: Runner, *, door: Door, count: int, begun: int, size: int, room: int
+) -> Sample:
+    """Many uploads that wait for each other; in the end, their files take `room` bytes at most."""
     recording = folders.recording(size)
     async with runner.serving(folders.memory) as server:
         await _warm_up(folders, server, door)
         async with watched(server) as usage, held(server, door, recording, begun, count) as uploads:
             await server.quiet(HELD_FOR)
             waiting = server.family.pss() - usage.pss
+            await _touch(folders, room)
             seconds = await uploads.finish()
     return {
         metrics.HELD_EACH.key: waiting / count,
@@ -107,16 +113,18 @@ async def start(folders: Folders, runner: Runner) -> Sample:
         }
 
 
-async def on_disk(folders: Folders, runner: Runner, *, size: int) -> Sample:
-    """One file, and what the kernel still has to write when it is answered; and what `dd` does before and after it."""
+async def on_disk(folders: Folders, runner: Runner, *, size: int, room: int) -> Sample:
+    """One file, and what the kernel still has to write when it is answered; and what `dd` does before and after it.
+    None of them keeps more than `room` bytes in memory."""
     recording = folders.recording(size)
     async with runner.serving(folders.disk, size) as server:
         await _warm_up(folders, server, Door.FORM)
-        before = await _dd(folders, recording)
+        before = await _dd(folders, recording, room)
         async with watched(server) as usage:
+            await _touch(folders, room)
             seconds = await curl.upload(server, Door.FORM, recording)
             seconds += await asyncio.to_thread(_flush, server.site.uploads)
-        after = await _dd(folders, recording)
+        after = await _dd(folders, recording, room)
     return {
         **_throughput(recording.size, seconds, usage),
         metrics.OF_DD.key: (before + after) / 2 / seconds,
@@ -125,9 +133,13 @@ async def on_disk(folders: Folders, runner: Runner, *, size: int) -> Sample:
 
 
 async def _warm_up(folders: Folders, server: Server, door: Door) -> None:
-    """One small upload gets everything loaded, and the files to come find memory."""
+    """One small upload gets everything loaded."""
     await curl.upload(server, door, folders.recording(WARM_UP))
-    await asyncio.to_thread(folders.touch)
+
+
+async def _touch(folders: Folders, room: int) -> None:
+    """Right before the clock starts: see `Folders.touch`."""
+    await asyncio.to_thread(folders.touch, room)
 
 
 async def _peak(folders: Folders, server: Server, size: int) -> int:
@@ -137,9 +149,10 @@ async def _peak(folders: Folders, server: Server, size: int) -> int:
     return usage.peak_rss
 
 
-async def _dd(folders: Folders, recording: Recording) -> float:
+async def _dd(folders: Folders, recording: Recording, room: int) -> float:
     """Seconds that the disk takes without a server."""
     target = folders.disk / "dd"
+    await _touch(folders, room)
     begun = perf_counter()
     await cache.run("dd", f"if={recording.path}", f"of={target}", "bs=1M", "conv=fdatasync")
     seconds = perf_counter() - begun

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import ClientError
@@ -52,8 +52,7 @@ async def outcomes(
         try:
             for program in workload.needs:
                 await cache.debian(program)
-            lanes = list(_lanes(workload, runners, replace(folders, needed=workload.room)))
-            await _measure(workload, lanes, rounds, outcome)
+            await _measure(workload, list(_lanes(workload, runners, folders)), rounds, outcome)
         except Missing as missing:
             note(outcome.notes, f"left out: {missing}")
         yield outcome

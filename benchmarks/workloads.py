@@ -70,8 +70,6 @@ class Workload:
     measure: Measure
     metrics: Sequence[Metric]
     charted: Sequence[Metric] = ()
-    room: int = 0
-    """Bytes that files take in memory at most."""
     most_rounds: int | None = None
     needs: Sequence[str] = ("curl",)
     """Programs, by the name of their Debian package."""
@@ -111,32 +109,31 @@ def _large(scale: Scale, door: Door) -> Workload:
         f"{door}-500mb",
         f"{SIZES.text(scale.large)} through the {door} door, one at a time",
         door,
-        partial(measurements.large, size=scale.large, door=door),
+        partial(measurements.large, size=scale.large, door=door, room=COPIES * scale.large),
         THROUGHPUT,
         THROUGHPUT[:2] if door is Door.FORM else THROUGHPUT[:1],
-        room=COPIES * scale.large,
     )
 
 
 def _in_a_row(scale: Scale, door: Door) -> Workload:
+    room = (IN_A_ROW + 1) * scale.large
     return Workload(
         f"{door}-in-a-row",
         f"{IN_A_ROW} x {SIZES.text(scale.large)} through the {door} door, one after the other",
         door,
-        partial(measurements.large, size=scale.large, door=door, in_a_row=IN_A_ROW),
+        partial(measurements.large, size=scale.large, door=door, room=room, in_a_row=IN_A_ROW),
         THROUGHPUT,
-        room=(IN_A_ROW + 1) * scale.large,
     )
 
 
 def _at_once(scale: Scale, door: Door) -> Workload:
+    room = COPIES * AT_ONCE * scale.at_once
     return Workload(
         f"{door}-{AT_ONCE}x500mb",
         f"{AT_ONCE} x {SIZES.text(scale.at_once)} through the {door} door, all at once",
         door,
-        partial(measurements.large, size=scale.at_once, door=door, at_once=AT_ONCE),
+        partial(measurements.large, size=scale.at_once, door=door, room=room, at_once=AT_ONCE),
         THROUGHPUT,
-        room=COPIES * AT_ONCE * scale.at_once,
         most_rounds=FEW_ROUNDS,
     )
 
@@ -146,12 +143,16 @@ def _small(scale: Scale, door: Door) -> Workload:
         f"{door}-100kib",
         f"{SIZES.text(scale.small)} through the {door} door, {CONNECTIONS} connections",
         door,
-        partial(measurements.small, size=scale.small, door=door, seconds=scale.seconds),
+        _sends_small(scale, door),
         SMALL,
         SMALL[:1] if door is Door.FORM else (),
-        room=FASTEST * scale.seconds * scale.small,
         needs=("curl", "wrk"),
     )
+
+
+def _sends_small(scale: Scale, door: Door) -> Measure:
+    room = FASTEST * scale.seconds * scale.small
+    return partial(measurements.small, size=scale.small, door=door, seconds=scale.seconds, room=room)
 
 
 def _stages(scale: Scale) -> Workload:
@@ -159,9 +160,8 @@ def _stages(scale: Scale) -> Workload:
         "stages",
         f"Our server's CPU time for {SIZES.text(scale.small)} through the form door, and for parts of the work alone",
         Door.FORM,
-        partial(measurements.small, size=scale.small, door=Door.FORM, seconds=scale.seconds),
+        _sends_small(scale, Door.FORM),
         (metrics.CPU_EACH,),
-        room=FASTEST * scale.seconds * scale.small,
         needs=("curl", "wrk"),
         ours_alone=True,
         beside={
@@ -173,14 +173,14 @@ def _stages(scale: Scale) -> Workload:
 
 def _held(scale: Scale, door: Door) -> Workload:
     begun, finished = SIZES.text(scale.begun), SIZES.text(scale.finished)
+    measure = partial(measurements.crowd, door=door, count=scale.crowd, begun=scale.begun, size=scale.finished)
     return Workload(
         f"{door}-held",
         f"{scale.crowd:,} uploads held open at {begun} of {finished}, {door} door",
         door,
-        partial(measurements.crowd, door=door, count=scale.crowd, begun=scale.begun, size=scale.finished),
+        partial(measure, room=COPIES * scale.crowd * scale.finished),
         HELD,
         HELD[:1] if door is Door.FORM else (),
-        room=COPIES * scale.crowd * scale.finished,
         most_rounds=FEW_ROUNDS,
     )
 
@@ -193,7 +193,6 @@ def _memory(scale: Scale) -> Workload:
         Door.FORM,
         partial(measurements.growth, medium=scale.medium, huge=scale.huge),
         (metrics.PEAK_MEDIUM, metrics.PEAK_HUGE, metrics.GROWTH),
-        room=COPIES * scale.huge,
         most_rounds=FEW_ROUNDS,
     )
 
@@ -208,7 +207,6 @@ def _disk(scale: Scale) -> Workload:
         "disk",
         f"{SIZES.text(scale.large)} through the form door until they are on the disk",
         Door.FORM,
-        partial(measurements.on_disk, size=scale.large),
+        partial(measurements.on_disk, size=scale.large, room=COPIES * scale.large),
         (metrics.RATE, metrics.OF_DD, metrics.CORE, metrics.CPU_PER_GB),
-        room=COPIES * scale.large,
     )

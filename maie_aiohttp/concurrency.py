@@ -50,14 +50,14 @@ _hop = wrap(_call)
 
 
 def once_a_turn(work: Callable[[], None]) -> Callable[[], None]:
-    """`work`, done once for all who ask for it in one turn of the event loop, behind what else is due then."""
+    """`work`, done soon, and once for all who have asked for it until then. To be asked for in the event loop."""
     asked = False
 
     def ask() -> None:
         nonlocal asked
         if not asked:
-            asked = True
             asyncio.get_running_loop().call_soon(do)
+            asked = True
 
     def do() -> None:
         nonlocal asked

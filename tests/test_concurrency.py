@@ -209,3 +209,35 @@ async def test_what_is_done_once_a_turn_may_be_asked_for_by_itself() -> None:
     ask()
     await settled()
     assert done == ["done", "done"]
+
+
+async def test_what_failed_once_a_turn_may_be_asked_for_again() -> None:
+    done: list[str] = []
+
+    def work() -> None:
+        done.append("done")
+        if len(done) == 1:
+            raise ValueError("the first time")
+
+    ask = once_a_turn(work)
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["exception"]))
+    for _ in range(2):
+        ask()
+        await settled()
+    assert done == ["done", "done"]
+    assert len(complaints) == 1
+
+
+def test_what_is_asked_for_outside_of_the_loop_may_be_asked_for_in_it() -> None:
+    done: list[str] = []
+    ask = once_a_turn(lambda: done.append("done"))
+
+    async def ask_in_it() -> None:
+        ask()
+        await settled()
+
+    with pytest.raises(RuntimeError):
+        ask()
+    asyncio.run(ask_in_it())
+    assert done == ["done"]

@@ -190,8 +190,10 @@ class Polyglot(Check):
     directory as well does not happen. An archive without files has no directory, and nothing to unpack.
     """
 
-    END, END_SIZE = re.compile(rb"PK\x05\x06"), 22
-    LOCATOR, LOCATOR_SIZE = b"PK\x06\x07", 20
+    END = re.compile(rb"PK\x05\x06")
+    END_SIZE = 22
+    LOCATOR_SIZE = 20
+    LOCATOR = b"PK\x06\x07"
     """What stands before the end record of a ZIP64 archive (section 4.3.15) is enough: it is no chance."""
     DIRECTORY = b"PK\x01\x02"
     SEARCHED = LOCATOR_SIZE + END_SIZE + 65_535
@@ -209,8 +211,8 @@ class Polyglot(Check):
         return end >= self.LOCATOR_SIZE and tail.startswith(self.LOCATOR, end - self.LOCATOR_SIZE)
 
     def _has_directory(self, content: Content, start: int, tail: bytes, end: int) -> bool:
-        """Whether a directory stands just before the record at `end`, where most unpackers look, or in the place that
-        the record names, where others do."""
+        """Whether a directory stands just before the record at `end` of the tail, where most unpackers look, or in the
+        place that the record names, where others do."""
         if len(tail) - end < self.END_SIZE:
             return False
         size, offset = unpack_from("<II", tail, end + 12)

@@ -38,7 +38,7 @@ class Publication:
     @property
     def folder(self) -> str:
         """Where the new name stands, and must be made durable."""
-        return self.published.rpartition("/")[0]
+        return os.path.dirname(self.published)
 
 
 class Shelf:
