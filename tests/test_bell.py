@@ -94,6 +94,15 @@ async def test_what_was_rung_by_another_process_is_heard(file: Path, bell: Bell)
         assert await is_heard(heard)
 
 
+def test_who_rings_a_closed_bell_writes_to_no_other_file(file: Path) -> None:
+    bell = Bell(file)
+    bell.close()
+    elsewhere = file.with_name("elsewhere")
+    with elsewhere.open("wb"):  # has the descriptor that the bell had
+        bell.ring()
+    assert elsewhere.read_bytes() == b""
+
+
 def test_nobody_else_may_ring(bell: Bell, file: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0
 

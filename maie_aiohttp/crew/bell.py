@@ -34,6 +34,7 @@ class Bell:
             self._fifo = os.open(file, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             raise StorageFailed(f"{file}: {error.strerror}.") from error
+        self._is_closed = False
         if not stat.S_ISFIFO(os.fstat(self._fifo).st_mode):
             self.close()
             raise StorageFailed(f"{file} is not what this server put there; take it away.")
@@ -43,11 +44,14 @@ class Bell:
         """How many wait for it. As long as nobody does, the FIFO keeps what is rung, and the loop has nothing to do."""
 
     def close(self) -> None:
-        """For when nobody rings or listens any more."""
+        """For when nobody listens any more. Whoever still rings is not heard."""
+        self._is_closed = True
         os.close(self._fifo)
 
     def ring(self) -> None:
         """Let it be heard once more."""
+        if self._is_closed:
+            return
         with suppress(BlockingIOError):  # it is full of rings that nobody has heard yet
             os.write(self._fifo, b"!")
 
