@@ -22,6 +22,9 @@ from benchmarks.server import Server, Usage, serving, watched
 
 WARM_UP = 1_000_000
 CONNECTIONS = 32
+REST = 0.5
+"""Seconds. For a moment, who writes to memory that has just been freed is a tenth slower; after two seconds, the host
+may have taken it back."""
 HELD_FOR = 2.0
 """Seconds for which a server does nothing while it holds uploads."""
 
@@ -138,8 +141,9 @@ async def _warm_up(folders: Folders, server: Server, door: Door) -> None:
 
 
 async def _touch(folders: Folders, room: int) -> None:
-    """Right before the clock starts: see `Folders.touch`."""
+    """Shortly before the clock starts, for all servers alike: see `Folders.touch`."""
     await asyncio.to_thread(folders.touch, room)
+    await asyncio.sleep(REST)
 
 
 async def _peak(folders: Folders, server: Server, size: int) -> int:
