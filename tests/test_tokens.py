@@ -342,7 +342,12 @@ def test_nothing_else_is_one(data: st.DataObject) -> None:
     assert signer.read(data.draw(st.text())) is None
 
 
-@pytest.mark.parametrize("change", [lambda text: text[:-3], lambda text: text[:20] + "A" + text[21:], lambda _: ""])
+def other_letter(text: str) -> str:
+    """The text with one letter changed, whatever it was."""
+    return text[:20] + ("B" if text[20] == "A" else "A") + text[21:]
+
+
+@pytest.mark.parametrize("change", [lambda text: text[:-3], other_letter, lambda _: ""])
 async def test_a_forged_one_opens_nothing(server: Server, change: Any) -> None:
     (text,) = (await server.token()).values()
     forged = bearer(TOKEN_PREFIX + change(text.removeprefix(f"Bearer {TOKEN_PREFIX}")))
