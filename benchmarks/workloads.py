@@ -173,12 +173,12 @@ def _stages(scale: Scale) -> Workload:
 
 def _held(scale: Scale, door: Door) -> Workload:
     begun, finished = SIZES.text(scale.begun), SIZES.text(scale.finished)
-    measure = partial(measurements.crowd, door=door, count=scale.crowd, begun=scale.begun, size=scale.finished)
+    room = COPIES * scale.crowd * scale.finished
     return Workload(
         f"{door}-held",
         f"{scale.crowd:,} uploads held open at {begun} of {finished}, {door} door",
         door,
-        partial(measure, room=COPIES * scale.crowd * scale.finished),
+        partial(measurements.crowd, door=door, count=scale.crowd, begun=scale.begun, size=scale.finished, room=room),
         HELD,
         HELD[:1] if door is Door.FORM else (),
         most_rounds=FEW_ROUNDS,
