@@ -141,6 +141,7 @@ def _two_workers(site: Site) -> Mapping[str, str]:
 UPLOADS = Route("POST", "/v1/uploads")
 FORM = {Door.FORM: Route("POST", "/form")}
 FORM_AND_RAW = {**FORM, Door.RAW: Route("POST", "/raw")}
+DIGESTED = {Door.FORM: Route("POST", "/digested/form"), Door.RAW: Route("POST", "/digested/raw")}
 TUS = {Door.TUS: Route("POST", "/files")}
 
 OUR_DOORS = {Door.FORM: UPLOADS, Door.RAW: UPLOADS, Door.TUS: UPLOADS}
@@ -165,6 +166,7 @@ CONTENDERS = (
         health="/ready",
     ),
     Contender("go", "Go net/http + mime/multipart", _go, FORM_AND_RAW),
+    Contender("go-digest", "Go, and SHA-256", _go, DIGESTED),
     Contender("node", "Node.js + busboy", _node("busboy.mjs"), FORM_AND_RAW),
     Contender("fastapi", "FastAPI UploadFile + aiofiles", _python("fastapi_server.py"), FORM_AND_RAW),
     Contender("litestar", "Litestar UploadFile + aiofiles", _python("litestar_server.py"), FORM_AND_RAW),
