@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: every fault at every call of every door, in about two minutes. Exit status 1 where anything
+"""`python -m tests.faults`: every fault at every call of every door, in ten minutes. Exit status 1 where anything
 was lost."""
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ import argparse
 import logging
 import sys
 from itertools import chain
+from typing import Never
 
 import structlog
 
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("subject", nargs="*", choices=(*subjects, []), help="all of them, if none is named")
     parser.add_argument("--step", type=int, default=1, help="calls from one point to the next (default: 1)")
     chosen = parser.parse_args(arguments)
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # nothing is printed
+    structlog.configure(processors=[_unsaid])
     logging.disable(logging.CRITICAL)
     injector = Injector()
     points = violations = 0
@@ -36,6 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
     sys.stdout.write(f"{points} points injected, {violations} violations\n")
     return 1 if violations else 0
+
+
+def _unsaid(*_: object) -> Never:
+    """The servers' lines are not made: most of the time would go into tracebacks."""
+    raise structlog.DropEvent
 
 
 if __name__ == "__main__":
