@@ -10,7 +10,7 @@ serve: $(VENV)/serve ## run the server: a local folder and SQLite, no configurat
 
 test: $(VENV)/test ## run the tests, with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+	$(BIN)/coverage run -m pytest --numprocesses=auto --dist=loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
