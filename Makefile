@@ -33,7 +33,7 @@ power-cut: $(VENV)/test ## a power cut at every step of an upload, on a real ext
 	$(BIN)/python -m tests.faults.power_cut raw
 	$(BIN)/python -m tests.faults.power_cut tus
 
-bench: $(VENV)/test ## speed, CPU time and memory beside other servers, which it installs itself; about 45 minutes
+bench: $(VENV)/test ## speed, CPU time and memory beside other servers, which it installs itself; about an hour
 	$(BIN)/python -m benchmarks
 
 memory: $(VENV)/test ## peak memory, beside a server that reads whole files

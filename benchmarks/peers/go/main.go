@@ -1,5 +1,5 @@
-// The standard library alone: the form's file, or the body, copied to the disk in pieces of 64 KiB; or the same with a
-// SHA-256, computed and written by one goroutine while another receives.
+// The standard library alone: the form's file, or the body, copied to the disk as it comes, 64 KiB at most (4 KiB through
+// mime/multipart); or in blocks, which one goroutine digests and writes while another receives the next ones.
 //
 // main FOLDER PORT
 package main
@@ -14,13 +14,16 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 const (
 	pieceSize = 64 << 10
 	blockSize = 1 << 20
-	blocks    = 4
+	ahead     = 4
 )
+
+var pool = sync.Pool{New: func() any { return new([blockSize]byte) }}
 
 // A way from the network to a file.
 type way func(file io.Writer, content io.Reader) error
@@ -86,23 +89,20 @@ func copied(file io.Writer, content io.Reader) error {
 }
 
 func digested(file io.Writer, content io.Reader) error {
-	free, full := make(chan []byte, blocks), make(chan []byte, blocks)
-	for range blocks {
-		free <- make([]byte, blockSize)
-	}
+	filled := make(chan []byte, ahead)
 	done := make(chan error, 1)
-	go func() { done <- digest(file, full, free) }()
-	received := receive(content, free, full)
-	close(full)
+	go func() { done <- digest(file, filled) }()
+	received := receive(content, filled)
+	close(filled)
 	return errors.Join(received, <-done)
 }
 
-func receive(content io.Reader, free <-chan []byte, full chan<- []byte) error {
+func receive(content io.Reader, filled chan<- []byte) error {
 	for {
-		block := (<-free)[:blockSize]
-		size, err := io.ReadFull(content, block)
-		full <- block[:size]
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		block := pool.Get().(*[blockSize]byte)
+		size, err := fill(block[:], content)
+		filled <- block[:size]
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
@@ -111,14 +111,25 @@ func receive(content io.Reader, free <-chan []byte, full chan<- []byte) error {
 	}
 }
 
-func digest(file io.Writer, full <-chan []byte, free chan<- []byte) error {
+// Like io.ReadFull, but the end is io.EOF: io.ErrUnexpectedEOF is a client that broke off.
+func fill(block []byte, content io.Reader) (size int, err error) {
+	for size < len(block) && err == nil {
+		var read int
+		read, err = content.Read(block[size:])
+		size += read
+	}
+	return size, err
+}
+
+// After a failure, takes the rest and leaves it.
+func digest(file io.Writer, filled <-chan []byte) (failed error) {
 	sum := sha256.New()
-	var failed error
-	for block := range full {
-		sum.Write(block)
-		_, err := file.Write(block)
-		failed = errors.Join(failed, err)
-		free <- block
+	for block := range filled {
+		if failed == nil {
+			sum.Write(block)
+			_, failed = file.Write(block)
+		}
+		pool.Put((*[blockSize]byte)(block[:blockSize]))
 	}
 	sum.Sum(nil)
 	return failed
