@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _unsaid(*_: object) -> Never:
-    """The servers' lines are not made: of starting again, repair and relaying, half the time would go into tracebacks."""
+    """No line is made: of starting again, repair and relaying, half the time would go into tracebacks."""
     raise structlog.DropEvent
 
 
