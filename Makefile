@@ -26,7 +26,7 @@ soak: $(VENV)/test ## what is long or timed: a thousand uploads at once, 5 GB, k
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.stall
 
-faults: $(VENV)/test ## every fault at every call to disk and catalog, at every door; a few minutes
+faults: $(VENV)/test ## every fault at every call to disk and catalog, at every door; eight minutes
 	$(BIN)/python -m tests.faults
 
 power-cut: $(VENV)/test ## a power cut at every step of an upload, on a real ext4; as root

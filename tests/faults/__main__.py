@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: every fault at every call of every door, in ten minutes. Exit status 1 where anything
+"""`python -m tests.faults`: every fault at every call of every door, in eight minutes. Exit status 1 where anything
 was lost."""
 
 from __future__ import annotations
