@@ -4,15 +4,12 @@ was lost."""
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from itertools import chain
-from typing import Never
-
-import structlog
 
 from tests.faults.injector import Injector
 from tests.faults.kinds import DEATHS, ERRORS
+from tests.faults.silence import silence
 from tests.faults.sweep import SUBJECTS, Sweep
 
 
@@ -23,8 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("subject", nargs="*", choices=(*subjects, []), help="all of them, if none is named")
     parser.add_argument("--step", type=int, default=1, help="calls from one point to the next (default: 1)")
     chosen = parser.parse_args(arguments)
-    structlog.configure(processors=[_unsaid])
-    logging.disable(logging.CRITICAL)
+    silence()
     injector = Injector()
     points = violations = 0
     with injector.installed():
@@ -37,11 +33,6 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
     sys.stdout.write(f"{points} points injected, {violations} violations\n")
     return 1 if violations else 0
-
-
-def _unsaid(*_: object) -> Never:
-    """No line is made: of starting again, repair and relaying, half the time would go into tracebacks."""
-    raise structlog.DropEvent
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import fcntl
-import logging
 import os
 import struct
 import subprocess
@@ -24,8 +23,6 @@ from itertools import count
 from pathlib import Path
 from unittest.mock import patch
 
-import structlog
-
 from maie_aiohttp.stores import fsio
 from tests.faults.doors import Door, Raw, Tus
 from tests.faults.injector import Injector
@@ -34,6 +31,7 @@ from tests.faults.kinds import CALLS, CATALOG, READING, Call, Fault, die
 from tests.faults.ledger import Ledger
 from tests.faults.place import Place, running
 from tests.faults.processes import in_child
+from tests.faults.silence import silence
 from tests.layers import MIB, query
 
 SHUTDOWN = 0x8004587D
@@ -220,8 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("door", nargs="?", choices=DOORS, default="raw")
     parser.add_argument("--without-flushes", action="store_true", help="to see what they are good for")
     chosen = parser.parse_args(arguments)
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # nothing is printed
-    logging.disable(logging.CRITICAL)
+    silence()
     sys.stdout.write(f"{HEADER}\n")
     violations = points = 0
     for step in steps(DOORS[chosen.door], flushing=not chosen.without_flushes):

@@ -25,19 +25,19 @@ const (
 
 var pool = sync.Pool{New: func() any { return new([blockSize]byte) }}
 
-// A way from the network to a file.
-type way func(file io.Writer, content io.Reader) error
+// From the network to a file.
+type transfer func(file io.Writer, content io.Reader) error
 
 type intake struct {
-	folder string
-	way    way
+	folder   string
+	transfer transfer
 }
 
 func main() {
 	folder := os.Args[1]
 	http.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
-	for prefix, way := range map[string]way{"": copied, "/digested": digested} {
-		uploads := intake{folder, way}
+	for prefix, chosen := range map[string]transfer{"": copied, "/digested": digested} {
+		uploads := intake{folder, chosen}
 		http.HandleFunc("POST "+prefix+"/form", uploads.form)
 		http.HandleFunc("POST "+prefix+"/raw", uploads.raw)
 	}
@@ -79,7 +79,7 @@ func (uploads intake) store(content io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(uploads.way(file, content), file.Close())
+	return errors.Join(uploads.transfer(file, content), file.Close())
 }
 
 func copied(file io.Writer, content io.Reader) error {
