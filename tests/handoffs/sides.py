@@ -27,7 +27,7 @@ from tests.redis_server import RedisServer
 
 ROOT = "https://audio.example.org"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of Standard Webhooks' own example
-TIMEOUT = 0.5
+TIMEOUT = 3.0
 HERE = ["127.0.0.0/8", "::1"]
 
 
